@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How user space sees a buffer: mappings of device memory with page-table
+ * entries ("leaves") of a page, of PMD_SIZE and of PUD_SIZE.
+ *
+ * "R1" to "R13" are the rules of Documentation/gpu/huge-pfnmap.rst. Each check
+ * below says what breaks without it.
+ */
+
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/pagemap.h>
+#include <linux/pgtable.h>
+#include <linux/sched.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <drm/drm_gem_ttm_helper.h>
+#include <drm/drm_vma_manager.h>
+
+#include "vpfn_drv.h"
+
+static bool vpfn_pud_supported(void)
+{
+#ifdef CONFIG_X86_64
+	/* The fault path does not ask the CPU: on one without 1 GiB pages the bit is reserved. */
+	if (!boot_cpu_has(X86_FEATURE_GBPAGES))
+		return false;
+#endif
+	return IS_ENABLED(CONFIG_ARCH_SUPPORTS_PUD_PFNMAP);
+}
+
+/* The order of the largest leaf that the administrator, the kernel and the CPU allow. */
+static unsigned int vpfn_max_order(void)
+{
+	enum vpfn_leaf leaf = vpfn_largest_leaf();
+
+	if (leaf >= VPFN_LEAF_PUD && vpfn_pud_supported())
+		return PUD_ORDER;
+	if (leaf >= VPFN_LEAF_PMD && IS_ENABLED(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP))
+		return PMD_ORDER;
+	return 0;
+}
+
+/* The offset in pages of the linear index @pgoff into the buffer that it belongs to. */
+static unsigned long vpfn_page_offset(struct ttm_buffer_object *bo, unsigned long pgoff)
+{
+	return pgoff - drm_vma_node_start(&bo->base.vma_node);
+}
+
+/*
+ * Map the leaf of @order around the faulting address, or say VM_FAULT_FALLBACK,
+ * upon which the core comes back for the next smaller one. Called with the
+ * reservation held, which serialises all inserts for this buffer.
+ */
+static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct ttm_buffer_object *bo = vma->vm_private_data;
+	unsigned long size = PAGE_SIZE << order;
+	unsigned long addr = ALIGN_DOWN(vmf->address, size);
+	bool write = vmf->flags & FAULT_FLAG_WRITE;
+	unsigned long page_offset, pfn;
+	pgprot_t prot;
+
+	if (order > vpfn_max_order())
+		return VM_FAULT_FALLBACK;
+
+	/* R2: the core checks only @addr; a leaf beyond the VMA outlives it, mapped for good. */
+	if (addr < vma->vm_start || vma->vm_end - addr < size)
+		return VM_FAULT_FALLBACK;
+
+	/* R2: past the end of the buffer lies another client's memory. */
+	page_offset = vpfn_page_offset(bo, linear_page_index(vma, addr));
+	if (page_offset + (1UL << order) > PFN_UP(bo->base.size))
+		return VM_FAULT_FALLBACK;
+
+	if (vpfn_vram_io_mem_reserve(bo->bdev, bo->resource))
+		return VM_FAULT_SIGBUS;
+
+	/* R2: the entry has no room for low pfn bits; the leaf would begin at other memory. */
+	pfn = PHYS_PFN(bo->resource->bus.offset) + page_offset;
+	if (!IS_ALIGNED(pfn, 1UL << order))
+		return VM_FAULT_FALLBACK;
+
+	/* R7: the inserters take vm_page_prot; only PTEs can have a protection of their own. */
+	prot = pgprot_decrypted(ttm_io_prot(bo, bo->resource, vma->vm_page_prot));
+	if (pgprot_val(prot) != pgprot_val(vma->vm_page_prot))
+		return VM_FAULT_FALLBACK;
+
+	/*
+	 * R6: with write=false a write to a read-only leaf faults for ever.
+	 * R9: the core looked at the slot before the reservation was held; the
+	 * inserters warn about a page table that came to be since then.
+	 */
+	if (order == PUD_ORDER) {
+		pud_t pud = pudp_get(vmf->pud);
+
+		if (!pud_none(pud) && !pud_leaf(pud))
+			return VM_FAULT_FALLBACK;
+		return vmf_insert_pfn_pud(vmf, pfn, write);
+	}
+	if (order == PMD_ORDER) {
+		pmd_t pmd = pmdp_get_lockless(vmf->pmd);
+
+		if (!pmd_none(pmd) && !pmd_leaf(pmd))
+			return VM_FAULT_FALLBACK;
+		return vmf_insert_pfn_pmd(vmf, pfn, write);
+	}
+
+	return VM_FAULT_FALLBACK;
+}
+
+static vm_fault_t vpfn_vm_huge_fault(struct vm_fault *vmf, unsigned int order)
+{
+	struct ttm_buffer_object *bo = vmf->vma->vm_private_data;
+	vm_fault_t ret;
+	int idx;
+
+	/*
+	 * R5: ttm_bo_vm_reserve() may drop mmap_lock, which a fault under the
+	 * VMA lock does not hold. R10: nor may such a fault put a leaf back
+	 * between vpfn_vm_may_split() and the split.
+	 */
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK) {
+		vma_end_read(vmf->vma);
+		return VM_FAULT_RETRY;
+	}
+
+	ret = ttm_bo_vm_reserve(bo, vmf);
+	if (ret)
+		return ret;
+
+	/* R11: no leaf of a device that is gone; vpfn_vm_fault() has the answer. */
+	ret = VM_FAULT_FALLBACK;
+	if (drm_dev_enter(bo->base.dev, &idx)) {
+		ret = vpfn_insert_leaf(vmf, order);
+		drm_dev_exit(idx);
+	}
+
+	dma_resv_unlock(bo->base.resv);
+	return ret;
+}
+
+/*
+ * R11: the device is gone, the process goes on. A page of the buffer's own, not
+ * of the device's, since the clients of a device must not meet in it; one entry
+ * a fault, since the rest of the VMA may hold leaves that are about to be zapped.
+ */
+static vm_fault_t vpfn_vm_fault_unplugged(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct vpfn_bo *bo = to_vpfn_bo(vma->vm_private_data);
+
+	if (!bo->dummy_page)
+		bo->dummy_page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!bo->dummy_page)
+		return VM_FAULT_OOM;
+
+	/* vm_page_prot is for device memory; this is a page of system memory. */
+	return vmf_insert_pfn_prot(vma, vmf->address, page_to_pfn(bo->dummy_page),
+				   vm_get_page_prot(vma->vm_flags));
+}
+
+/* R9: how many pages to map from the fault on: none beyond the slot, where a leaf may begin. */
+static pgoff_t vpfn_num_prefault(unsigned long address)
+{
+	return min(TTM_BO_VM_NUM_PREFAULT, (PMD_SIZE - (address & ~PMD_MASK)) >> PAGE_SHIFT);
+}
+
+static vm_fault_t vpfn_vm_fault(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct ttm_buffer_object *bo = vma->vm_private_data;
+	vm_fault_t ret;
+	int idx;
+
+	ret = ttm_bo_vm_reserve(bo, vmf);
+	if (ret)
+		return ret;
+
+	if (pmd_leaf(pmdp_get_lockless(vmf->pmd))) {
+		/* R9: another thread was faster; inserting a PTE would walk into its leaf. */
+		ret = VM_FAULT_NOPAGE;
+	} else if (drm_dev_enter(bo->base.dev, &idx)) {
+		ret = ttm_bo_vm_fault_reserved(vmf, vma->vm_page_prot,
+					       vpfn_num_prefault(vmf->address));
+		drm_dev_exit(idx);
+	} else {
+		ret = vpfn_vm_fault_unplugged(vmf);
+	}
+
+	/* TTM gave the reservation back together with mmap_lock. */
+	if (ret == VM_FAULT_RETRY && !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT))
+		return ret;
+
+	dma_resv_unlock(bo->base.resv);
+	return ret;
+}
+
+/*
+ * R10: @vma is about to be split at @addr, or cut there by mremap(). mm takes
+ * what it finds in a PUD for a page table, so a PUD leaf across @addr must go
+ * first; it comes back as PMD leaves. mmap_lock is held for writing.
+ */
+static int vpfn_vm_may_split(struct vm_area_struct *vma, unsigned long addr)
+{
+	struct follow_pfnmap_args args = { .vma = vma, .address = addr };
+	unsigned long leaf_mask;
+
+	if (IS_ALIGNED(addr, PUD_SIZE) || follow_pfnmap_start(&args))
+		return 0;
+
+	leaf_mask = args.addr_mask;
+	follow_pfnmap_end(&args);
+	if (leaf_mask == PUD_MASK)
+		zap_special_vma_range(vma, addr & PUD_MASK, PUD_SIZE);
+
+	return 0;
+}
+
+/*
+ * R10: mremap() clears a PUD leaf that it should move, without a TLB flush, so
+ * the leaves go before it begins. The new VMA is not yet in the tree: whoever
+ * is found at its address is the VMA of a split, which vpfn_vm_may_split() has
+ * seen to. fork() copies leaves correctly.
+ */
+static void vpfn_vm_open(struct vm_area_struct *vma)
+{
+	struct ttm_buffer_object *bo = vma->vm_private_data;
+
+	if (bo->base.size >= PUD_SIZE && vma->vm_mm == current->mm &&
+	    !vma_lookup(vma->vm_mm, vma->vm_start))
+		drm_vma_node_unmap(&bo->base.vma_node, bo->bdev->dev_mapping);
+
+	ttm_bo_vm_open(vma);
+}
+
+const struct vm_operations_struct vpfn_vm_ops = {
+	.fault = vpfn_vm_fault,
+	.huge_fault = vpfn_vm_huge_fault,
+	.may_split = vpfn_vm_may_split,
+	.open = vpfn_vm_open,
+	.close = ttm_bo_vm_close,
+	/* R12: pages of VRAM cannot be pinned, so ptrace() needs a way of its own. */
+	.access = ttm_bo_vm_access,
+};
+
+/**
+ * vpfn_gem_mmap - &drm_gem_object_funcs.mmap
+ * @obj: the buffer
+ * @vma: the new mapping, not yet visible to anyone
+ *
+ * Return: 0, or -EINVAL for a private mapping.
+ */
+int vpfn_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
+{
+	/* R1, R13: sets VM_PFNMAP, which get_user_pages() refuses, and rejects copy-on-write. */
+	int ret = drm_gem_ttm_mmap(obj, vma);
+
+	if (ret)
+		return ret;
+
+	/* R7: what VRAM wants, from the start: a fault cannot change vm_page_prot. */
+	vma->vm_page_prot = pgprot_decrypted(pgprot_writecombine(vma->vm_page_prot));
+	return 0;
+}
+
+/* The offset into its buffer, in bytes, of the mapping offset @pgoff of @file. */
+static unsigned long vpfn_mapping_offset(struct file *file, unsigned long pgoff)
+{
+	struct drm_file *priv = file->private_data;
+	struct drm_vma_offset_manager *mgr = priv->minor->dev->vma_offset_manager;
+	struct drm_vma_offset_node *node;
+	unsigned long offset = 0;
+
+	/* mremap() asks for a mapping that may begin in the middle of the buffer. */
+	drm_vma_offset_lock_lookup(mgr);
+	node = drm_vma_offset_lookup_locked(mgr, pgoff, 1);
+	if (node)
+		offset = (pgoff - drm_vma_node_start(node)) << PAGE_SHIFT;
+	drm_vma_offset_unlock_lookup(mgr);
+
+	return offset;
+}
+
+/**
+ * vpfn_get_unmapped_area - find an address at which large leaves are possible
+ * @file: the DRM file
+ * @addr: the address that user space would like, or 0
+ * @len: length of the mapping in bytes
+ * @pgoff: offset of the mapping in @file, in pages
+ * @flags: MAP_* of mmap()
+ *
+ * R3: a leaf needs an address congruent to the buffer's offset modulo the size
+ * of the leaf, and nothing in mm sees to that. The caller's own address comes
+ * first, also where it makes large leaves impossible.
+ *
+ * Return: the address, or a negative errno as unsigned long.
+ */
+unsigned long vpfn_get_unmapped_area(struct file *file, unsigned long addr, unsigned long len,
+				     unsigned long pgoff, unsigned long flags)
+{
+	unsigned int max_order = vpfn_max_order();
+	unsigned long align, area;
+
+	if (max_order >= PUD_ORDER && len >= PUD_SIZE)
+		align = PUD_SIZE;
+	else if (max_order >= PMD_ORDER && len >= PMD_SIZE)
+		align = PMD_SIZE;
+	else
+		return mm_get_unmapped_area(file, addr, len, 0, flags);
+
+	if (addr || (flags & MAP_FIXED)) {
+		area = mm_get_unmapped_area(file, addr, len, 0, flags);
+		if ((flags & MAP_FIXED) || area == PAGE_ALIGN(addr))
+			return area;
+	}
+
+	area = mm_get_unmapped_area(file, 0, len + align - PAGE_SIZE, 0, flags);
+	if (IS_ERR_VALUE(area))
+		return mm_get_unmapped_area(file, 0, len, 0, flags);
+
+	return area + ((vpfn_mapping_offset(file, pgoff) - area) & (align - 1));
+}
