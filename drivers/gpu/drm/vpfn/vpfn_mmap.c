@@ -236,14 +236,27 @@ static void vpfn_vm_open(struct vm_area_struct *vma)
 	ttm_bo_vm_open(vma);
 }
 
+/* R12: ptrace() and /proc/pid/mem, which cannot pin a page of VRAM, come here. */
+static int vpfn_vm_access(struct vm_area_struct *vma, unsigned long addr, void *buf, int len,
+			  int write)
+{
+	/* What get_user_pages() would say, but mm does not ask it for VM_PFNMAP. */
+	if (write && !(vma->vm_flags & VM_WRITE))
+		return -EFAULT;
+
+	/* The caller's length may reach past the VMA, to addresses that are not the buffer's. */
+	len = min_t(unsigned long, len, vma->vm_end - addr);
+
+	return ttm_bo_vm_access(vma, addr, buf, len, write);
+}
+
 const struct vm_operations_struct vpfn_vm_ops = {
 	.fault = vpfn_vm_fault,
 	.huge_fault = vpfn_vm_huge_fault,
 	.may_split = vpfn_vm_may_split,
 	.open = vpfn_vm_open,
 	.close = ttm_bo_vm_close,
-	/* R12: pages of VRAM cannot be pinned, so ptrace() needs a way of its own. */
-	.access = ttm_bo_vm_access,
+	.access = vpfn_vm_access,
 };
 
 /**
