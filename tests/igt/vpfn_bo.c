@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What does a client say to vpfn?
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include <xf86drm.h>
+
+#include "vpfn_bo.h"
+
+/* The minor of the first render node; the nodes of a class are at most 64. */
+#define FIRST_RENDER	128
+#define MAX_NODES	64
+
+static bool is_vpfn(int fd)
+{
+	drmVersionPtr version = drmGetVersion(fd);
+	bool found = version && !strcmp(version->name, "vpfn");
+
+	drmFreeVersion(version);
+	return found;
+}
+
+/**
+ * vpfn_open:
+ * @oflags: flags for open(2), O_RDWR or O_RDONLY
+ *
+ * Opens the render node of the first vpfn device.
+ *
+ * Returns: a file descriptor, or -ENODEV if no device belongs to vpfn.
+ */
+int vpfn_open(int oflags)
+{
+	char path[32];
+	int i, fd;
+
+	for (i = FIRST_RENDER; i < FIRST_RENDER + MAX_NODES; i++) {
+		snprintf(path, sizeof(path), "/dev/dri/renderD%d", i);
+		fd = open(path, oflags | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (is_vpfn(fd))
+			return fd;
+		close(fd);
+	}
+	return -ENODEV;
+}
+
+/**
+ * vpfn_ioctl:
+ * @fd: DRM file descriptor
+ * @request: ioctl number
+ * @arg: its argument
+ *
+ * Returns: 0 or the negative errno that the ioctl gave.
+ */
+int vpfn_ioctl(int fd, unsigned long request, void *arg)
+{
+	return drmIoctl(fd, request, arg) ? -errno : 0;
+}
+
+/**
+ * vpfn_vram_size:
+ * @fd: DRM file descriptor
+ * @size: where the size of the device memory goes, in bytes
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_vram_size(int fd, uint64_t *size)
+{
+	struct drm_vpfn_get_param get = { .param = DRM_VPFN_PARAM_VRAM_SIZE };
+	int err = vpfn_ioctl(fd, DRM_IOCTL_VPFN_GET_PARAM, &get);
+
+	*size = get.value;
+	return err;
+}
+
+/**
+ * vpfn_bar_start:
+ * @fd: DRM file descriptor
+ * @bar: number of the PCI BAR
+ * @start: where its physical address goes
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_bar_start(int fd, int bar, uint64_t *start)
+{
+	char path[64], line[80];
+	struct stat st;
+	FILE *file;
+	int i, err = -ENXIO;
+
+	if (fstat(fd, &st))
+		return -errno;
+
+	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/device/resource",
+		 major(st.st_rdev), minor(st.st_rdev));
+	file = fopen(path, "r");
+	if (!file)
+		return -errno;
+
+	for (i = 0; i <= bar; i++) {
+		if (!fgets(line, sizeof(line), file))
+			break;
+		if (i == bar && sscanf(line, "%" SCNx64, start) == 1)
+			err = 0;
+	}
+	fclose(file);
+	return err;
+}
+
+/**
+ * vpfn_bo_create:
+ * @fd: DRM file descriptor
+ * @size: size of the buffer in bytes
+ * @bo: the buffer, with its mmap offset
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_bo_create(int fd, uint64_t size, struct vpfn_bo *bo)
+{
+	struct drm_vpfn_gem_create create = { .size = size };
+	struct drm_vpfn_gem_mmap_offset get = {};
+	int err = vpfn_ioctl(fd, DRM_IOCTL_VPFN_GEM_CREATE, &create);
+
+	if (err)
+		return err;
+
+	get.handle = create.handle;
+	err = vpfn_ioctl(fd, DRM_IOCTL_VPFN_GEM_MMAP_OFFSET, &get);
+	*bo = (struct vpfn_bo) { .handle = create.handle, .size = size, .offset = get.offset };
+	if (err)
+		vpfn_bo_close(fd, bo);
+	return err;
+}
+
+/**
+ * vpfn_bo_close:
+ * @fd: DRM file descriptor
+ * @bo: the buffer; a mapping of it stays what it is
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_bo_close(int fd, const struct vpfn_bo *bo)
+{
+	struct drm_gem_close close = { .handle = bo->handle };
+
+	return vpfn_ioctl(fd, DRM_IOCTL_GEM_CLOSE, &close);
+}
+
+/**
+ * vpfn_bo_export:
+ * @fd: DRM file descriptor
+ * @bo: the buffer
+ * @dmabuf: where the dma-buf's file descriptor goes
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_bo_export(int fd, const struct vpfn_bo *bo, int *dmabuf)
+{
+	return drmPrimeHandleToFD(fd, bo->handle, DRM_CLOEXEC | DRM_RDWR, dmabuf) ? -errno : 0;
+}
+
+static int do_map(int fd, uint64_t offset, uint64_t len, int prot, void *addr, int flags,
+		  void **map)
+{
+	*map = mmap(addr, len, prot, flags, fd, offset);
+	if (*map != MAP_FAILED)
+		return 0;
+
+	*map = NULL;
+	return -errno;
+}
+
+/**
+ * vpfn_map:
+ * @fd: DRM or dma-buf file descriptor
+ * @offset: mmap offset of the buffer
+ * @len: bytes to map
+ * @prot: protection, PROT_*
+ * @map: where the address goes
+ *
+ * Maps memory shared, at an address of the kernel's choice.
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_map(int fd, uint64_t offset, uint64_t len, int prot, void **map)
+{
+	return do_map(fd, offset, len, prot, NULL, MAP_SHARED, map);
+}
+
+/**
+ * vpfn_map_at:
+ * @fd: DRM or dma-buf file descriptor
+ * @offset: mmap offset of the buffer
+ * @len: bytes to map
+ * @addr: address for mmap(2)
+ * @flags: MAP_FIXED, MAP_FIXED_NOREPLACE, or 0 for a hint
+ * @map: where the address goes
+ *
+ * Maps memory shared, readable and writable, at an address of the caller's choice.
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_map_at(int fd, uint64_t offset, uint64_t len, void *addr, int flags, void **map)
+{
+	return do_map(fd, offset, len, PROT_READ | PROT_WRITE, addr, MAP_SHARED | flags, map);
+}
+
+/**
+ * vpfn_bo_map:
+ * @fd: DRM file descriptor
+ * @bo: the buffer, mapped whole, readable and writable
+ * @map: where the address goes
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_bo_map(int fd, const struct vpfn_bo *bo, void **map)
+{
+	return vpfn_map(fd, bo->offset, bo->size, PROT_READ | PROT_WRITE, map);
+}
+
+/**
+ * vpfn_reserve:
+ * @len: bytes to reserve
+ * @align: alignment of the area, a power of two
+ * @area: where the address goes
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_reserve(uint64_t len, uint64_t align, void **area)
+{
+	char *whole = mmap(NULL, len + align, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t head;
+
+	if (whole == MAP_FAILED)
+		return -errno;
+
+	/* The rest goes back; what is left is the area alone. */
+	head = -(uintptr_t)whole & (align - 1);
+	if (head)
+		munmap(whole, head);
+	munmap(whole + head + len, align - head);
+	*area = whole + head;
+	return 0;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What does a client say to vpfn? Opening the device and the calls on a buffer.
+ *
+ * No function here knows IGT. Unless it says otherwise, each returns 0 or the
+ * negative errno of what failed, so that a test can assert a failure as easily as a success.
+ */
+#ifndef VPFN_BO_H
+#define VPFN_BO_H
+
+#include <stdint.h>
+
+#include "vpfn_drm.h"
+
+#ifndef ARRAY_SIZE
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+#endif
+
+#define VPFN_PAGE	4096ull
+#define VPFN_2M		(2ull << 20)
+#define VPFN_1G		(1ull << 30)
+
+struct vpfn_bo {
+	uint32_t handle;
+	uint64_t size;
+	uint64_t offset;
+};
+
+int vpfn_open(int oflags);
+int vpfn_ioctl(int fd, unsigned long request, void *arg);
+int vpfn_vram_size(int fd, uint64_t *size);
+int vpfn_bar_start(int fd, int bar, uint64_t *start);
+
+int vpfn_bo_create(int fd, uint64_t size, struct vpfn_bo *bo);
+int vpfn_bo_close(int fd, const struct vpfn_bo *bo);
+int vpfn_bo_export(int fd, const struct vpfn_bo *bo, int *dmabuf);
+
+int vpfn_map(int fd, uint64_t offset, uint64_t len, int prot, void **map);
+int vpfn_map_at(int fd, uint64_t offset, uint64_t len, void *addr, int flags, void **map);
+int vpfn_bo_map(int fd, const struct vpfn_bo *bo, void **map);
+
+/* Address space of the caller's own, in which MAP_FIXED can hurt nobody. */
+int vpfn_reserve(uint64_t len, uint64_t align, void **area);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where do disk and file system for direct I/O come from? From null_blk, whose blocks lie
+ * in memory: made for one test and removed after it, nothing of the machine is touched.
+ *
+ * No function here knows IGT; each that can fail returns 0 or a negative errno.
+ */
+#ifndef VPFN_DISK_H
+#define VPFN_DISK_H
+
+struct vpfn_disk {
+	char device[64];	/* the block device */
+	char mount[64];		/* where its file system is mounted, "" if nowhere */
+};
+
+int vpfn_disk_create(struct vpfn_disk *disk);
+int vpfn_disk_mount_ext4(struct vpfn_disk *disk);
+void vpfn_disk_remove(struct vpfn_disk *disk);
+int vpfn_run(const char *command);
+
+#endif
