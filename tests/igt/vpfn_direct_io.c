@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Direct I/O pins the pages of a process and hands them to a disk. Device memory has no such
+ * pages: the kernel must refuse, whatever the size of the leaf, and must not take the
+ * device's page frame number for that of a page.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "igt.h"
+#include "vpfn_consumer.h"
+#include "vpfn_disk.h"
+#include "vpfn_view.h"
+
+IGT_TEST_DESCRIPTION("O_DIRECT between a disk and mappings of device memory.");
+
+/* More than a page, and in the middle of each leaf. */
+#define LEN		(4 * VPFN_PAGE)
+#define FILE_SEED	0xf11e
+
+static int fd = -1;
+static int file = -1;
+static struct vpfn_disk disk;
+
+static void remove_disk(int sig)
+{
+	(void)sig;
+	if (file >= 0)
+		close(file);
+	file = -1;
+	vpfn_disk_remove(&disk);
+}
+
+static void require_disk(void)
+{
+	igt_install_exit_handler(remove_disk);
+	igt_require_f(!vpfn_disk_create(&disk),
+		      "no null_blk in configfs (CONFIG_BLK_DEV_NULL_BLK, CONFIG_CONFIGFS_FS)\n");
+}
+
+static void open_block_device(int flags)
+{
+	file = open(disk.device, O_RDWR | O_CLOEXEC | flags);
+	igt_assert(file >= 0);
+}
+
+static void open_ext4_file(int flags)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/file", disk.mount);
+	file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | flags, 0600);
+	igt_assert(file >= 0);
+}
+
+static void close_file(void)
+{
+	close(file);
+	file = -1;
+}
+
+/* The bytes of the file before the call under test: a pattern of its own. */
+static uint64_t *set_file(void)
+{
+	struct vpfn_pattern pattern = { .seed = FILE_SEED, .size = LEN };
+	uint64_t *bytes = vpfn_anonymous(LEN);
+
+	igt_assert(bytes);
+	vpfn_pattern_bytes(&pattern, bytes, LEN);
+	igt_assert_eq(vpfn_file_set(file, bytes, LEN), 0);
+	return bytes;
+}
+
+/* Memory of device and file as they were, and the leaf is still there. */
+static void assert_untouched(struct vpfn_view *view, const void *file_bytes)
+{
+	vpfn_view_check(view);
+	igt_assert_eq(vpfn_file_compare(file, file_bytes, LEN), 0);
+	vpfn_assert_level(fd, view->map + vpfn_view_inside(view), view->level);
+}
+
+/* The same call on ordinary memory, with the same bytes, works. */
+static void test_write(struct vpfn_view *view)
+{
+	char *memory = view->map + vpfn_view_inside(view);
+	void *bytes = set_file(), *plain = vpfn_anonymous(LEN);
+
+	igt_assert_eq(vpfn_write_direct(file, memory, LEN), -EFAULT);
+	assert_untouched(view, bytes);
+
+	igt_assert(plain);
+	memcpy(plain, memory, LEN);
+	igt_assert_eq(vpfn_write_direct(file, plain, LEN), 0);
+	igt_assert_eq(vpfn_file_compare(file, memory, LEN), 0);
+	munmap(plain, LEN);
+	munmap(bytes, LEN);
+}
+
+static void test_read(struct vpfn_view *view)
+{
+	char *memory = view->map + vpfn_view_inside(view);
+	void *bytes = set_file(), *plain = vpfn_anonymous(LEN);
+
+	igt_assert_eq(vpfn_read_direct(file, memory, LEN), -EFAULT);
+	assert_untouched(view, bytes);
+
+	igt_assert(plain);
+	igt_assert_eq(vpfn_read_direct(file, plain, LEN), 0);
+	igt_assert(!memcmp(plain, bytes, LEN));
+	munmap(plain, LEN);
+	munmap(bytes, LEN);
+}
+
+/* A mapping that nobody has touched: the refusal does not depend on what is mapped. */
+static void test_write_untouched(struct vpfn_view *view)
+{
+	char *memory = view->map + vpfn_view_inside(view);
+	void *bytes = set_file();
+
+	igt_assert_eq(vpfn_write_direct(file, memory, LEN), -EFAULT);
+	igt_assert_eq(vpfn_read_direct(file, memory, LEN), -EFAULT);
+	vpfn_assert_level(fd, memory, VPFN_NONE);
+	vpfn_view_check(view);
+	assert_untouched(view, bytes);
+
+	igt_assert_eq(vpfn_write_direct(file, bytes, LEN), 0);
+	munmap(bytes, LEN);
+}
+
+/* Ordinary memory first, the mapping second: what was moved before the refusal counts. */
+static void make_vector(struct vpfn_view *view, void *plain, struct iovec vector[2])
+{
+	vector[0] = (struct iovec) { plain, LEN };
+	vector[1] = (struct iovec) { view->map + vpfn_view_inside(view), LEN };
+}
+
+/* Returns how many bytes of the vector moved: none, or some of the ordinary part. */
+static size_t short_count(ssize_t n)
+{
+	if (n < 0) {
+		igt_assert_eq(errno, EFAULT);
+		return 0;
+	}
+	igt_assert(n <= (ssize_t)LEN);
+	igt_assert(n % VPFN_PAGE == 0);
+	return n;
+}
+
+static void test_writev(struct vpfn_view *view)
+{
+	char *bytes = (char *)set_file(), *plain = vpfn_anonymous(2 * LEN);
+	struct iovec vector[2];
+	size_t n;
+
+	igt_assert(plain);
+	memset(plain, 0x77, 2 * LEN);
+	make_vector(view, plain, vector);
+	n = short_count(pwritev(file, vector, 2, 0));
+	memset(bytes, 0x77, n);
+	assert_untouched(view, bytes);
+
+	vector[1].iov_base = plain + LEN;
+	igt_assert_eq(pwritev(file, vector, 2, 0), 2 * LEN);
+	igt_assert_eq(vpfn_file_compare(file, plain, 2 * LEN), 0);
+	munmap(plain, 2 * LEN);
+	munmap(bytes, LEN);
+}
+
+static void test_readv(struct vpfn_view *view)
+{
+	char *bytes = (char *)set_file(), *plain = vpfn_anonymous(2 * LEN);
+	struct iovec vector[2];
+	size_t n;
+
+	/* Behind the first part the file goes on, so a short count is not the end of file. */
+	igt_assert(plain);
+	memset(plain, 0x33, 2 * LEN);
+	memcpy(plain, bytes, LEN);
+	igt_assert_eq(vpfn_file_set(file, plain, 2 * LEN), 0);
+	memset(plain, 0, 2 * LEN);
+
+	make_vector(view, plain, vector);
+	n = short_count(preadv(file, vector, 2, 0));
+	igt_assert(!memcmp(plain, bytes, n));
+	assert_untouched(view, bytes);
+
+	vector[1].iov_base = plain + LEN;
+	igt_assert_eq(preadv(file, vector, 2, 0), 2 * LEN);
+	igt_assert_eq(vpfn_file_compare(file, plain, 2 * LEN), 0);
+	munmap(plain, 2 * LEN);
+	munmap(bytes, LEN);
+}
+
+/* What to do instead: without O_DIRECT the kernel copies, and both directions work. */
+static void test_buffered(struct vpfn_view *view)
+{
+	uint64_t inside = vpfn_view_inside(view);
+	char *memory = view->map + inside;
+	void *bytes = set_file();
+
+	igt_assert_eq(pread(file, memory, LEN, 0), LEN);
+	igt_assert_eq(vpfn_file_compare(file, memory, LEN), 0);
+	igt_assert(!memcmp(memory, bytes, LEN));
+
+	vpfn_view_refill(view);
+	igt_assert_eq(pwrite(file, memory, LEN, 0), LEN);
+	igt_assert_eq(vpfn_file_compare(file, memory, LEN), 0);
+	igt_assert(memcmp(memory, bytes, LEN));
+	assert_untouched(view, memory);
+	munmap(bytes, LEN);
+}
+
+static const struct {
+	const char *name;
+	void (*open)(int flags);
+} targets[] = {
+	{ "block", open_block_device },
+	{ "ext4", open_ext4_file },
+};
+
+static const struct {
+	const char *name;
+	const char *describe;
+	int flags;
+	void (*run)(struct vpfn_view *view);
+	void (*open_view)(struct vpfn_view *view, int fd, enum vpfn_level level);
+} tests[] = {
+	{ "write", "A direct write from the mapping is refused and changes nothing.",
+	  O_DIRECT, test_write, vpfn_view_open },
+	{ "read", "A direct read into the mapping is refused and changes nothing.",
+	  O_DIRECT, test_read, vpfn_view_open },
+	{ "untouched", "Direct I/O refuses a mapping without any leaf, and installs none.",
+	  O_DIRECT, test_write_untouched, vpfn_view_open_untouched },
+	{ "writev", "A direct write of ordinary memory, then the mapping, stops between them.",
+	  O_DIRECT, test_writev, vpfn_view_open },
+	{ "readv", "A direct read into ordinary memory, then the mapping, stops between them.",
+	  O_DIRECT, test_readv, vpfn_view_open },
+	{ "buffered", "Buffered reads and writes of the mapping work.",
+	  0, test_buffered, vpfn_view_open },
+};
+
+static void run_test(unsigned int target, unsigned int test, enum vpfn_level level)
+{
+	struct vpfn_view view;
+
+	targets[target].open(tests[test].flags);
+	tests[test].open_view(&view, fd, level);
+	tests[test].run(&view);
+	vpfn_view_close(&view);
+	close_file();
+}
+
+static void subtests_on(unsigned int target)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(tests); i++) {
+		igt_describe(tests[i].describe);
+		igt_subtest_with_dynamic_f("%s-%s", targets[target].name, tests[i].name) {
+			for_each_vpfn_level(level) {
+				igt_dynamic(vpfn_level_name(level))
+					run_test(target, i, level);
+			}
+		}
+	}
+}
+
+int igt_main()
+{
+	igt_fixture() {
+		fd = vpfn_require_device();
+		require_disk();
+	}
+
+	subtests_on(0);
+
+	igt_subtest_group() {
+		igt_fixture() {
+			igt_require_f(!vpfn_disk_mount_ext4(&disk),
+				      "no ext4 (CONFIG_EXT4_FS, mkfs.ext4)\n");
+		}
+
+		subtests_on(1);
+	}
+
+	igt_fixture() {
+		close(fd);
+	}
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What do the tests look at? A buffer, mapped by leaves of a given level and filled with
+ * a pattern. These helpers are IGT's: they assert and skip.
+ */
+#ifndef VPFN_VIEW_H
+#define VPFN_VIEW_H
+
+#include "vpfn_bo.h"
+#include "vpfn_leaf.h"
+#include "vpfn_pattern.h"
+
+struct vpfn_view {
+	int fd;
+	enum vpfn_level level;
+	struct vpfn_bo bo;
+	struct vpfn_pattern pattern;
+	char *map;
+};
+
+int vpfn_require_device(void);
+
+void vpfn_view_open_untouched(struct vpfn_view *view, int fd, enum vpfn_level level);
+void vpfn_view_open(struct vpfn_view *view, int fd, enum vpfn_level level);
+void vpfn_view_close(struct vpfn_view *view);
+
+void vpfn_view_refill(struct vpfn_view *view);
+void vpfn_view_check(const struct vpfn_view *view);
+void vpfn_view_check_at(const struct vpfn_view *view, void *base, uint64_t from, uint64_t to);
+
+/* An offset in the middle of the last leaf; at the PTE level, a page in the middle. */
+uint64_t vpfn_view_inside(const struct vpfn_view *view);
+
+void vpfn_assert_level(int fd, const void *addr, enum vpfn_level level);
+
+#endif
