@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What vpfn is for, on one screen: device memory mapped by leaves of each size, what the
+ * users of a process's memory answer on such a mapping, a call that breaks the largest
+ * leaf, and the same bytes as the host sees them.
+ *
+ * Exits with 0 if each row is as it must be. Must run as root, debugfs mounted.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <unistd.h>
+
+#include "vpfn_bo.h"
+#include "vpfn_consumer.h"
+#include "vpfn_disk.h"
+#include "vpfn_leaf.h"
+#include "vpfn_pattern.h"
+#include "vpfn_witness.h"
+
+#define VRAM_BAR	2
+#define WIDTH		88
+
+/* What a consumer gets: enough for a small frame of video. */
+#define CONSUMER_LEN	(256 * 1024ul)
+
+/* What the host looks at. */
+#define WITNESS_LEN	(1024 * 1024ul)
+
+static int fd;
+static struct vpfn_bo bo_4k, bo_2m, bo_1g;
+static struct vpfn_disk disk;
+static unsigned int rows, rows_right;
+
+/* One row of a table, with the verdict at its end. */
+__attribute__((format(printf, 2, 3)))
+static void row(bool right, const char *format, ...)
+{
+	char line[256];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+
+	rows++;
+	rows_right += right;
+	printf("   %-*s %s\n", WIDTH, line, right ? "[ok]" : "[WRONG]");
+	fflush(stdout);
+}
+
+static void check(int err, const char *what)
+{
+	if (!err)
+		return;
+
+	fprintf(stderr, "vpfn_demo: %s: %s\n", what, strerror(-err));
+	exit(EXIT_FAILURE);
+}
+
+static char *map_at_limit(const struct vpfn_bo *bo, enum vpfn_level limit)
+{
+	void *map;
+
+	check(vpfn_limit_set(limit), "set the module parameter largest_leaf");
+	check(vpfn_bo_map(fd, bo, &map), "map a buffer");
+	return map;
+}
+
+static const char *errno_name(int err)
+{
+	return err ? strerrorname_np(-err) ?: "?" : "works";
+}
+
+static enum vpfn_level level_at(const void *addr)
+{
+	struct vpfn_leaf leaf = {};
+
+	vpfn_leaf_from_driver(fd, addr, &leaf);
+	return leaf.level;
+}
+
+/* A buffer's leaf, and what it costs to touch each of its pages. */
+struct cost {
+	struct vpfn_leaf leaf;
+	long faults;
+	long page_table_kib;
+};
+
+static void measure(const struct vpfn_bo *bo, enum vpfn_level limit, struct cost *cost)
+{
+	char *map = map_at_limit(bo, limit);
+	long kib = vpfn_page_table_kib();
+	long faults = vpfn_minor_faults();
+
+	for (uint64_t at = 0; at < bo->size; at += VPFN_PAGE)
+		vpfn_store(map + at, at);
+
+	cost->faults = vpfn_minor_faults() - faults;
+	cost->page_table_kib = vpfn_page_table_kib() - kib;
+	check(vpfn_leaf_from_ptdump(map, &cost->leaf), "read the page-table dump");
+	munmap(map, bo->size);
+}
+
+/* Tables of PTEs for each 2 MiB; one more for a table above them, or for a bad alignment. */
+static bool page_table_is_right(long kib, uint64_t size, enum vpfn_level limit)
+{
+	long tables = limit == VPFN_PTE ? size / VPFN_2M * 4 : 0;
+
+	if (size == VPFN_1G && limit == VPFN_PUD)
+		return kib == 0;
+	if (size < VPFN_1G)
+		return kib <= tables + 8;
+	return kib >= tables && kib <= tables + 8;
+}
+
+static bool cost_is_right(const struct cost *cost, uint64_t size, enum vpfn_level limit)
+{
+	struct vpfn_span span = { .to = size };
+	long slack = limit == VPFN_PTE ? 2 : 0;
+
+	return cost->leaf.level == vpfn_expect_level(&span, 0, limit) &&
+	       !strcmp(cost->leaf.cache, "WC") &&
+	       labs(cost->faults - vpfn_expect_faults(size, limit)) <= slack &&
+	       page_table_is_right(cost->page_table_kib, size, limit);
+}
+
+static void show_leaves(void)
+{
+	static const struct {
+		const char *name;
+		const struct vpfn_bo *bo;
+	} buffers[] = { { "4 KiB", &bo_4k }, { "2 MiB", &bo_2m }, { "1 GiB", &bo_1g } };
+	struct cost cost;
+
+	printf("\n1. Each page of a buffer touched once: what does the page table hold?\n");
+	printf("   buffer   largest leaf allowed   leaf in the page-table dump"
+	       "   minor faults   growth of VmPTE\n");
+
+	/* Once for nothing, so that no fault of our own code, data and stack counts. */
+	measure(&bo_4k, VPFN_PTE, &cost);
+
+	for (size_t i = 0; i < ARRAY_SIZE(buffers); i++) {
+		for_each_vpfn_level(limit) {
+			measure(buffers[i].bo, limit, &cost);
+			row(cost_is_right(&cost, buffers[i].bo->size, limit),
+			    "%-8s %-22s %-3s, %-22s %12ld   %11ld KiB",
+			    buffers[i].name, vpfn_level_name(limit),
+			    vpfn_level_name(cost.leaf.level), cost.leaf.cache,
+			    cost.faults, cost.page_table_kib);
+		}
+	}
+}
+
+static const struct vpfn_bo *bo_of(enum vpfn_level level)
+{
+	return level == VPFN_PUD ? &bo_1g : &bo_2m;
+}
+
+#define MAX_CONSUMERS	16
+
+struct answers {
+	int on[VPFN_PUD + 1][MAX_CONSUMERS];	/* VPFN_NONE: ordinary memory */
+	bool kept[VPFN_PUD + 1];
+};
+
+static void ask(const struct vpfn_consumer_env *env, void *addr, int answers[MAX_CONSUMERS])
+{
+	for (size_t i = 0; i < vpfn_consumer_count; i++)
+		answers[i] = vpfn_consumers[i].run(env, addr, CONSUMER_LEN);
+}
+
+/* What the consumers refuse they must not have touched, neither leaf nor contents. */
+static void ask_at_level(const struct vpfn_consumer_env *env, enum vpfn_level level,
+			 struct answers *answers)
+{
+	const struct vpfn_bo *bo = bo_of(level);
+	struct vpfn_pattern pattern = { .seed = level, .size = bo->size };
+	char *map = map_at_limit(bo, level), *middle = map + bo->size / 2;
+
+	vpfn_pattern_fill(&pattern, map, 0, bo->size);
+	ask(env, middle, answers->on[level]);
+	answers->kept[level] = level_at(middle) == level &&
+			       vpfn_pattern_check(&pattern, map, 0, bo->size) == bo->size;
+	munmap(map, bo->size);
+}
+
+static void ask_ordinary_memory(const struct vpfn_consumer_env *env, struct answers *answers)
+{
+	void *memory = vpfn_anonymous(CONSUMER_LEN);
+
+	check(memory ? 0 : -ENOMEM, "allocate memory");
+	ask(env, memory, answers->on[VPFN_NONE]);
+	munmap(memory, CONSUMER_LEN);
+}
+
+static void show_consumer(const struct answers *answers, size_t i)
+{
+	bool right = !answers->on[VPFN_NONE][i];
+
+	for_each_vpfn_level(level)
+		right &= answers->on[level][i] == vpfn_consumers[i].answer_on_pfnmap;
+
+	row(right, "%-22s %-10s %-10s %-10s %s", vpfn_consumers[i].name,
+	    errno_name(answers->on[VPFN_PTE][i]), errno_name(answers->on[VPFN_PMD][i]),
+	    errno_name(answers->on[VPFN_PUD][i]), errno_name(answers->on[VPFN_NONE][i]));
+}
+
+static const char *kept(bool is_kept)
+{
+	return is_kept ? "unchanged" : "CHANGED";
+}
+
+static void show_consumers(void)
+{
+	static struct answers answers;
+	struct vpfn_consumer_env env = {
+		.buffered_fd = memfd_create("vpfn-demo", MFD_CLOEXEC),
+		.vivid_fd = vpfn_vivid_open(),
+	};
+
+	env.direct_fd = open(disk.device, O_RDWR | O_DIRECT | O_CLOEXEC);
+	ask_ordinary_memory(&env, &answers);
+	for_each_vpfn_level(level)
+		ask_at_level(&env, level, &answers);
+	close(env.direct_fd);
+	close(env.buffered_fd);
+	close(env.vivid_fd);
+
+	printf("\n2. Who uses the memory of a process: what does he answer on the mapping?\n");
+	printf("   %-22s %-10s %-10s %-10s %s\n", "", "pte", "pmd", "pud", "ordinary memory");
+	for (size_t i = 0; i < vpfn_consumer_count; i++)
+		show_consumer(&answers, i);
+	row(answers.kept[VPFN_PTE] && answers.kept[VPFN_PMD] && answers.kept[VPFN_PUD],
+	    "%-22s %-10s %-10s %-10s", "leaf and bytes after", kept(answers.kept[VPFN_PTE]),
+	    kept(answers.kept[VPFN_PMD]), kept(answers.kept[VPFN_PUD]));
+}
+
+static void show_munmap(void)
+{
+	struct vpfn_pattern pattern = { .seed = 0x30, .size = VPFN_1G };
+	char *map = map_at_limit(&bo_1g, VPFN_PUD);
+	uint64_t hole = VPFN_1G / 2, next = hole + VPFN_PAGE;
+	enum vpfn_level before;
+	int sig;
+
+	vpfn_pattern_fill(&pattern, map, 0, VPFN_1G);
+	before = level_at(map + hole);
+	munmap(map + hole, VPFN_PAGE);
+	sig = vpfn_signal_of(map + hole, VPFN_READ);
+
+	printf("\n3. One page unmapped in the middle of a 1 GiB leaf: what is left?\n");
+	row(before == VPFN_PUD && sig == SIGSEGV, "a %s before; now the page raises %s",
+	    vpfn_level_name(before), sig ? strsignal(sig) : "no signal");
+	row(vpfn_pattern_check(&pattern, map, 0, hole) == hole &&
+	    level_at(map) == VPFN_PMD && level_at(map + hole - VPFN_PAGE) == VPFN_PMD,
+	    "below: contents compared, %s leaves", vpfn_level_name(level_at(map)));
+	row(vpfn_pattern_check(&pattern, map, next, VPFN_1G) == VPFN_1G &&
+	    level_at(map + next) == VPFN_PTE && level_at(map + VPFN_1G - VPFN_PAGE) == VPFN_PMD,
+	    "above: contents compared, %s leaves up to the next 2 MiB, then %s leaves",
+	    vpfn_level_name(level_at(map + next)),
+	    vpfn_level_name(level_at(map + VPFN_1G - VPFN_PAGE)));
+	munmap(map, VPFN_1G);
+}
+
+/* Where the byte at @addr lies in the device memory. */
+static uint64_t vram_offset(const void *addr)
+{
+	struct vpfn_leaf leaf = {};
+	uint64_t bar;
+
+	check(vpfn_bar_start(fd, VRAM_BAR, &bar), "find the device memory");
+	check(vpfn_leaf_from_driver(fd, addr, &leaf), "find a page of the device memory");
+	return leaf.pfn * VPFN_PAGE - bar;
+}
+
+/* The digest of what is about to be written; the mapping is never read. */
+static void expect(const struct vpfn_pattern *pattern, char hex[VPFN_SHA256_HEX])
+{
+	void *bytes = vpfn_anonymous(WITNESS_LEN);
+
+	check(bytes ? 0 : -ENOMEM, "allocate memory");
+	vpfn_pattern_bytes(pattern, bytes, WITNESS_LEN);
+	check(vpfn_sha256(bytes, WITNESS_LEN, hex), "run sha256sum");
+	munmap(bytes, WITNESS_LEN);
+}
+
+static void show_witness(int port, enum vpfn_level level)
+{
+	const struct vpfn_bo *bo = bo_of(level);
+	struct vpfn_pattern pattern = { .seed = 0x40 + level, .size = WITNESS_LEN };
+	char written[VPFN_SHA256_HEX], seen[VPFN_SHA256_HEX] = "the host does not answer";
+	char *map = map_at_limit(bo, level), *middle = map + bo->size / 2;
+	uint64_t offset;
+
+	vpfn_pattern_bytes(&pattern, middle, WITNESS_LEN);
+	expect(&pattern, written);
+	offset = vram_offset(middle);
+	if (port >= 0)
+		vpfn_witness_sha256(port, offset, WITNESS_LEN, seen);
+	row(level_at(middle) == level && !strcmp(written, seen),
+	    "%-7s 0x%08" PRIx64 "   %-30.24s %.24s", vpfn_level_name(level), offset, written,
+	    seen);
+	munmap(map, bo->size);
+}
+
+static void show_host_view(void)
+{
+	int port = vpfn_witness_open();
+
+	printf("\n4. 1 MiB of device memory, written through a leaf: what does the host see?\n");
+	printf("   %-7s %-12s %-30s %s\n", "leaf", "offset", "SHA-256 of what was written",
+	       "SHA-256 of what the host sees");
+	for_each_vpfn_level(level)
+		show_witness(port, level);
+	close(port);
+}
+
+/* Addresses that repeat, so that the page tables that exist already do as well. */
+static void fix_addresses(char **argv)
+{
+	if (personality(0xffffffff) & ADDR_NO_RANDOMIZE)
+		return;
+
+	personality(personality(0xffffffff) | ADDR_NO_RANDOMIZE);
+	execv("/proc/self/exe", argv);
+}
+
+static void remove_disk(void)
+{
+	vpfn_disk_remove(&disk);
+}
+
+static enum vpfn_level limit_at_start;
+
+static void restore_limit(void)
+{
+	vpfn_limit_set(limit_at_start);
+}
+
+static void set_up(void)
+{
+	uint64_t vram;
+
+	fd = vpfn_open(O_RDWR);
+	check(fd < 0 ? fd : 0, "open the device");
+	check(vpfn_limit_get(&limit_at_start), "read the module parameter largest_leaf");
+	atexit(restore_limit);
+	check(vpfn_vram_size(fd, &vram), "ask for the size of the device memory");
+	check(vpfn_bo_create(fd, VPFN_PAGE, &bo_4k), "create a buffer of 4 KiB");
+	check(vpfn_bo_create(fd, VPFN_2M, &bo_2m), "create a buffer of 2 MiB");
+	check(vpfn_bo_create(fd, VPFN_1G, &bo_1g), "create a buffer of 1 GiB");
+	check(vpfn_disk_create(&disk), "make a disk in memory with null_blk");
+	atexit(remove_disk);
+	printf("vpfn: %" PRIu64 " MiB of device memory, mapped into user space\n", vram >> 20);
+}
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	fix_addresses(argv);
+	set_up();
+	show_leaves();
+	show_consumers();
+	show_munmap();
+	show_host_view();
+
+	printf("\n%u of %u rows are as they must be\n", rows_right, rows);
+	return rows_right == rows ? EXIT_SUCCESS : EXIT_FAILURE;
+}
