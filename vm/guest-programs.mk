@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+#
+# The programs that run in the guest, built on the host against the guest's libraries:
+#
+#   make -f vm/guest-programs.mk SYSROOT=<guest's root file system> OUT=<dir> [SRC=<tree>]
+#
+#   OUT/igt/vpfn_*          the IGT tests
+#   OUT/igt/test-list.txt   their names, as igt_runner reads them
+#   OUT/bin/vpfn_demo       the demonstration
+#
+# SYSROOT holds libigt.so, libdrm and libc with their development files. Which programs there
+# are is written in tests/igt/meson.build, and nowhere else.
+
+SRC ?= .
+CC := gcc
+
+ifeq ($(wildcard $(SYSROOT)/usr/lib/x86_64-linux-gnu/libigt.so),)
+$(error SYSROOT=$(SYSROOT) holds no libigt.so: it must name the guest's root file system)
+endif
+ifeq ($(OUT),)
+$(error OUT must name a directory)
+endif
+
+# Paths that the caller's environment adds are those of the host.
+unexport LIBRARY_PATH CPATH C_INCLUDE_PATH LD_LIBRARY_PATH
+
+LIBDIR := $(SYSROOT)/usr/lib/x86_64-linux-gnu
+RUN := $(LIBDIR)/ld-linux-x86-64.so.2 --library-path $(LIBDIR)
+
+IGT := $(SRC)/tests/igt
+STANDALONE := $(SRC)/tests/standalone
+MESON := $(IGT)/meson.build
+
+# The quoted names on the indented lines that follow "vpfn_progs = " or "vpfn_helpers = ".
+meson_list = $(shell sed -n "/^$(1) = /,/^[^\t]/s/^\t'\(.*\)',$$/\1/p" $(MESON))
+TESTS := $(call meson_list,vpfn_progs)
+HELPERS := $(call meson_list,vpfn_helpers)
+ifeq ($(and $(TESTS),$(HELPERS)),)
+$(error cannot read vpfn_progs and vpfn_helpers from $(MESON))
+endif
+
+# Helpers that know IGT are the tests' alone.
+DEMO_HELPERS := $(filter-out vpfn_view.c,$(HELPERS))
+
+# -B puts the guest's start files and libraries before those of the host's compiler.
+# -Wno-clobbered, as in IGT: the blocks of a test are loops around sigsetjmp().
+CPPFLAGS := --sysroot=$(SYSROOT) -D_GNU_SOURCE -I$(IGT) -I$(SRC)/include/uapi/drm \
+	    -I$(SYSROOT)/usr/include/libdrm
+CFLAGS := -std=gnu11 -O2 -g -pthread -Wall -Wextra -Werror -Wno-clobbered \
+	  -ffile-prefix-map=$(SRC)/=
+LDFLAGS := --sysroot=$(SYSROOT) -B$(LIBDIR) -L$(LIBDIR) -pthread -Wl,--allow-shlib-undefined
+
+TEST_BINS := $(TESTS:%=$(OUT)/igt/%)
+SELFTEST := $(OUT)/obj/selftest
+
+all: $(TEST_BINS) $(OUT)/igt/test-list.txt $(OUT)/bin/vpfn_demo
+
+# A header more or less changes nothing here: the compiler writes down what it read.
+-include $(wildcard $(OUT)/obj/*.d)
+
+$(OUT)/igt $(OUT)/bin $(OUT)/obj:
+	mkdir -p $@
+
+$(OUT)/obj/%.o: $(IGT)/%.c | $(OUT)/obj
+	$(CC) $(CPPFLAGS) -I$(STANDALONE) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(OUT)/obj/%.o: $(STANDALONE)/%.c | $(OUT)/obj
+	$(CC) $(CPPFLAGS) -I$(STANDALONE) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(OUT)/obj/%.o: $(SRC)/demo/%.c | $(OUT)/obj
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# Our declarations of the library's interface must fit the library that is there.
+$(SELFTEST): $(OUT)/obj/selftest.o
+	$(CC) $(LDFLAGS) $^ -ligt -o $@
+
+$(OUT)/obj/selftest.ok: $(SELFTEST) $(STANDALONE)/selftest.expected
+	$(RUN) $(abspath $<) 2>/dev/null >$(OUT)/obj/selftest.log; test $$? -eq 98
+	sed -n 's/^\(Subtest\|Dynamic subtest\) \(.*\) (.*)$$/\1 \2/p' $(OUT)/obj/selftest.log | \
+		diff $(STANDALONE)/selftest.expected -
+	touch $@
+
+$(TEST_BINS): $(OUT)/igt/%: $(OUT)/obj/%.o $(HELPERS:%.c=$(OUT)/obj/%.o) \
+	      $(OUT)/obj/selftest.ok | $(OUT)/igt
+	$(CC) $(LDFLAGS) $(filter %.o,$^) -ligt -ldrm -o $@
+
+$(OUT)/bin/vpfn_demo: $(OUT)/obj/vpfn_demo.o $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) | $(OUT)/bin
+	$(CC) $(LDFLAGS) $^ -ldrm -o $@
+
+$(OUT)/igt/test-list.txt: $(MESON) | $(OUT)/igt
+	printf 'TESTLIST\n%s\nEND TESTLIST\n' '$(TESTS)' >$@
+
+.PHONY: all
+.DELETE_ON_ERROR:
