@@ -1,0 +1,210 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# How does a program run in the VM, and how did that end? Builds what is missing,
+# boots, shows the program's output, and exits with its code; every other end exits
+# with a code of its own below and one line that says which it was.
+# usage: boot.sh [option...] NAME [PROGRAM ARGUMENT...]
+#   NAME               the directory in out/ that takes the logs
+#   --flavour FLAVOUR  the kernel (fast)
+#   --limit SECONDS    the program's time (600)
+#   --source DIR       where the guest programs' sources are (this repository)
+#   --image FILE       a kernel image other than the flavour's
+#   --no-device        leave the vpfn device out
+#   --terminal         connect the program to the terminal; no time limit
+
+. "$(dirname "$0")/lib.sh"
+
+readonly exit_panic=201 exit_hang=202 exit_no_boot=203 exit_qemu=204
+readonly vram_size=4G vram_mib=4096 guest_memory=2G
+# User space has to be reached within this time; TCG on a loaded host is slow
+readonly boot_limit=60
+
+flavour=fast
+limit=600
+source=$top
+image=
+device=yes
+terminal=
+while [[ ${1:-} = --* ]]; do
+	case $1 in
+	--flavour) flavour=$2 && shift ;;
+	--limit) limit=$2 && shift ;;
+	--source) source=$2 && shift ;;
+	--image) image=$2 && shift ;;
+	--no-device) device= ;;
+	--terminal) terminal=yes ;;
+	*) die "boot.sh has no option $1" ;;
+	esac
+	shift
+done
+name=${1:?which directory in out/?}
+shift
+
+build_what_is_missing() {
+	"$top/vm/host-packages.sh" run
+	qemu=$("$top/vm/qemu.sh")
+	kernel=$("$top/vm/linux.sh" "$flavour")
+	rootfs=$("$top/vm/rootfs.sh")
+	programs=$("$top/vm/guest-programs.sh" "$rootfs/sysroot" "$source")
+}
+
+# The share that the guest sees as /vpfn. A copy, so that a build at the same time
+# changes nothing under a running VM.
+fill_payload() {
+	payload=$dir/payload
+	rm -rf "$payload"
+	mkdir -p "$payload"
+	cp -a "$kernel/lib" "$programs/." "$payload"
+	cp -a "$top/vm/guest" "$payload/guest"
+}
+
+# In memory if there is room, because all of it may be touched; otherwise beside the logs
+vram_directory() {
+	local room
+
+	room=$(df --output=avail -m /dev/shm 2>/dev/null | tail -n 1)
+	if [ -w /dev/shm ] && [ "${room:-0}" -gt "$vram_mib" ] &&
+		[ "$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)" -gt $((vram_mib + 3072)) ]; then
+		echo /dev/shm
+	else
+		echo "$dir"
+	fi
+}
+
+accelerator() {
+	# /dev/kvm alone proves nothing: where the CPU shows neither flag, a guest hangs
+	if grep -qwE 'vmx|svm' /proc/cpuinfo && [ -w /dev/kvm ]; then
+		echo kvm
+	else
+		echo tcg,thread=multi
+	fi
+}
+
+# tsc=reliable: under TCG the clock's watchdog is late now and then, and says so at a
+# level that fails a test
+kernel_command_line() {
+	echo "console=ttyS0 earlycon=uart8250,io,0x3f8,115200 root=/dev/vda rw" \
+		"panic=-1 oops=panic tsc=reliable no_timer_check" \
+		"init=/usr/sbin/vpfn-init -- $*"
+}
+
+qemu_arguments() {
+	arguments=(
+		-L "$qemu/share" -machine q35 -accel "$(accelerator)" -cpu max -smp 2 -m "$guest_memory"
+		-nodefaults -no-user-config -display none -no-reboot
+		-kernel "${image:-$kernel/bzImage}" -append "$(kernel_command_line "$@")"
+		-drive "file=$rootfs/rootfs.ext4,format=raw,if=virtio,snapshot=on"
+		-fsdev "local,id=vpfn,path=$payload,security_model=none,readonly=on"
+		-device virtio-9p-pci,fsdev=vpfn,mount_tag=vpfn
+		-fsdev "local,id=out,path=$dir/guest,security_model=none"
+		-device virtio-9p-pci,fsdev=out,mount_tag=out
+		-chardev "file,id=console,path=$dir/console.log" -serial chardev:console
+		-serial chardev:program
+		-chardev "pipe,id=witness,path=$scratch/witness"
+		-device virtio-serial-pci -device virtserialport,chardev=witness,name=vpfn.witness
+	)
+	[ -z "$device" ] || arguments+=(
+		-object "memory-backend-file,id=vram,size=$vram_size,mem-path=$vram,share=on"
+		-device pcie-root-port,id=slot,chassis=1
+		-device vpfn,memdev=vram,bus=slot
+	)
+	if [ -n "$terminal" ]; then
+		# Ctrl-C belongs to the guest; Ctrl-A X ends QEMU
+		arguments+=(-chardev "stdio,id=program,mux=on,signal=off" -mon chardev=program)
+	else
+		arguments+=(-chardev "stdio,id=program,logfile=$dir/output.log")
+	fi
+}
+
+# Ends QEMU at its limits, leaving the reason
+watch_limits() {
+	local pid=$1 start=$SECONDS
+
+	while sleep 0.5; do
+		if [ ! -e "$dir/guest/booted" ]; then
+			((SECONDS - start < boot_limit)) || break
+		elif ((SECONDS - start >= limit)); then
+			break
+		fi
+	done
+	touch "$scratch/limit"
+	kill "$pid"
+}
+
+start_vm() {
+	if [ -n "$terminal" ]; then
+		"$qemu/qemu-system-x86_64" "${arguments[@]}" 2>"$dir/qemu.log" || qemu_status=$?
+		return
+	fi
+	"$qemu/qemu-system-x86_64" "${arguments[@]}" 2>"$dir/qemu.log" </dev/null &
+	qemu_pid=$!
+	watch_limits "$qemu_pid" >/dev/null 2>&1 &
+	watch_pid=$!
+	wait "$qemu_pid" || qemu_status=$?
+	kill "$watch_pid" 2>/dev/null || true
+}
+
+# end CODE SENTENCE
+end() {
+	say "$2"
+	exit "$1"
+}
+
+# The order matters: a panic also leaves no exit code, and a hang may follow an oops
+judge() {
+	local code console=$dir/console.log oops
+
+	oops=$(grep -m 1 -aE 'Kernel panic|Oops|BUG: unable|general protection fault' "$console" |
+		tr -d '\r' || true)
+	if [ -n "$oops" ]; then
+		end $exit_panic "the kernel crashed: ${oops#\[*\] } (log: $console)"
+	elif [ -s "$dir/guest/exit-code" ]; then
+		code=$(<"$dir/guest/exit-code")
+		[ "$code" -ne 0 ] || exit 0
+		end "$code" "the program failed with exit code $code: $* (output: $dir/output.log, kernel log: $console)"
+	elif [ ! -e "$dir/guest/booted" ] && [ -s "$dir/qemu.log" ]; then
+		end $exit_qemu "QEMU did not start the VM: $(head -n 1 "$dir/qemu.log") (log: $dir/qemu.log)"
+	elif [ ! -e "$dir/guest/booted" ]; then
+		end $exit_no_boot "the VM never booted: no user space within $boot_limit s (log: $console)"
+	elif [ -e "$scratch/limit" ]; then
+		end $exit_hang "the VM hung: $* did not end within $limit s (output: $dir/output.log, kernel log: $console)"
+	else
+		end $exit_qemu "the VM ended by itself, with QEMU's status $qemu_status and without an exit code (logs: $console, $dir/qemu.log)"
+	fi
+}
+
+clean_up() {
+	[ -z "$qemu_pid" ] || kill "$qemu_pid" 2>/dev/null || true
+	[ -z "$watch_pid" ] || kill "$watch_pid" 2>/dev/null || true
+	[ -z "$witness_pid" ] || kill "$witness_pid" 2>/dev/null || true
+	rm -rf "$scratch" "$vram"
+}
+
+qemu_pid=
+watch_pid=
+witness_pid=
+qemu_status=0
+build_what_is_missing
+
+dir=$out/$name
+mkdir -p "$dir"
+exec {busy}>"$dir/.lock"
+flock -n "$busy" || die "another run uses $dir: wait for it, or choose another directory with OUT="
+rm -rf "$dir/guest" "$dir"/*.log
+mkdir -p "$dir/guest"
+: >"$dir/console.log"
+
+scratch=$(mktemp -d)
+vram=$(mktemp "$(vram_directory)/vpfn-vram.XXXXXX")
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+truncate -s "$vram_size" "$vram"
+
+fill_payload
+mkfifo "$scratch/witness.in" "$scratch/witness.out"
+"$top/vm/witness.sh" "$vram" "$scratch/witness" >/dev/null 2>&1 &
+witness_pid=$!
+qemu_arguments "$@"
+start_vm
+judge "$@"

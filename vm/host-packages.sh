@@ -1,0 +1,74 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Does this host have the programs that a command needs? Installs what is missing,
+# by apt, as root or through sudo; asks neither network nor root if nothing is.
+# usage: host-packages.sh run|lint...
+
+. "$(dirname "$0")/lib.sh"
+
+# For the build of Linux, of QEMU, of the root file system, for the guest programs
+run_packages=(
+	gcc make libc6-dev dpkg-dev xz-utils perl python3
+	flex bison bc libelf-dev kmod
+	ninja-build pkgconf python3-venv python3-distlib libglib2.0-dev zlib1g-dev
+	mmdebstrap e2fsprogs jq
+)
+lint_packages=(sparse shellcheck)
+
+# An ordinary user makes the root file system in a user namespace, and its image
+# with the owners that it had there.
+user_packages=(uidmap fakeroot)
+
+wanted_packages() {
+	local group
+
+	for group; do
+		case $group in
+		run) printf '%s\n' "${run_packages[@]}" ;;
+		lint) printf '%s\n' "${lint_packages[@]}" ;;
+		*) die "no group of packages is called $group" ;;
+		esac
+	done
+	[ "$(id -u)" -eq 0 ] || printf '%s\n' "${user_packages[@]}"
+}
+
+# Prints those of the packages which are not installed. pkg-config of older
+# releases provides pkgconf, and so on: ask for what is provided, too.
+missing_packages() {
+	local installed
+
+	# shellcheck disable=SC2016
+	installed=$(dpkg-query -W -f '${db:Status-Abbrev}|${Package},${Provides}\n' |
+		sed -n 's/^ii *|//p' | tr ',' '\n' | sed 's/^ *//; s/ .*//')
+	grep -vxF "$installed" || true
+}
+
+as_root() {
+	if [ "$(id -u)" -eq 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$@"
+	else
+		die "packages are missing and there is no sudo: run as root: apt-get install $packages"
+	fi
+}
+
+apt_get() {
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get \
+		-o Acquire::Retries=1 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 "$@"
+}
+
+install_packages() {
+	# shellcheck disable=SC2086
+	apt_get install -y --no-install-recommends $packages && return
+	# The lists may be old, or never have been fetched
+	apt_get update
+	# shellcheck disable=SC2086
+	apt_get install -y --no-install-recommends $packages
+}
+
+packages=$(wanted_packages "$@" | missing_packages | tr '\n' ' ')
+[ -n "$packages" ] || exit 0
+[ -x /usr/bin/apt-get ] || die "needs Debian's apt-get, or these packages installed by hand: $packages"
+lock host-packages
+step host-packages "installing missing packages: $packages" install_packages

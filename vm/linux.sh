@@ -1,0 +1,133 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Which kernel runs in the VM? Debian's Linux source with our driver in it, in one of
+# the flavours of vm/linux/. Prints the directory that holds bzImage, System.map,
+# config and lib/modules.
+# usage: linux.sh FLAVOUR          builds the kernel
+#        linux.sh FLAVOUR --build  builds it and prints the build directory instead
+# LINUX_SRC: a tree of one's own to take instead; it is copied.
+
+. "$(dirname "$0")/lib.sh"
+
+release=trixie-backports
+version=7.3
+
+# Debian's package of the source holds a tarball with Debian's patches applied
+get_sources() {
+	local dir=$1 package=linux-source-$version
+
+	if [ -z "$("$top/vm/apt.sh" newest "$release" "^$package\$")" ]; then
+		package=$("$top/vm/apt.sh" newest "$release" '^linux-source-[0-9.]+$')
+		echo "the mirror has no Linux $version any more"
+	fi
+	"$top/vm/apt.sh" deb "$release" "$dir" "$package"
+	dpkg-deb -x "$dir/$package"_*.deb "$dir"
+	mkdir "$dir/tree"
+	tar -C "$dir/tree" --strip-components=1 -xf "$dir/usr/src/$package.tar.xz"
+	rm -r "${dir:?}/usr" "$dir"/*.deb
+}
+
+# The one source that the cache holds; a warm run asks no mirror for a newer one
+sources() {
+	local dir=$cache/src/linux-$version new
+
+	if ! found "$dir"; then
+		new=$(scratch "$dir")
+		step linux-source "getting the source of Linux" get_sources "$new"
+		mv "$new" "$dir"
+	fi
+	echo "$dir/tree"
+}
+
+# Fills the build tree from the source and overlays it. The tree shares its files
+# with the unpacked source, which nobody writes to; a tree of one's own is copied.
+prepare_tree() {
+	local source=$1 tree=$2
+
+	if [ ! -d "$tree" ]; then
+		rm -rf "$tree.new"
+		if [ -n "${LINUX_SRC:-}" ]; then
+			mkdir -p "$tree.new"
+			tar -C "$source" --exclude=./.git -cf - . | tar -C "$tree.new" -xf -
+		else
+			mkdir -p "$(dirname "$tree")"
+			cp -al "$source" "$tree.new"
+		fi
+		mv "$tree.new" "$tree"
+	fi
+	[ -z "${LINUX_SRC:-}" ] || refresh "$source" "$tree"
+	"$top/vm/trees.sh" linux "$tree"
+}
+
+# refresh SOURCE TREE: brings over what changed in a tree of somebody's own
+refresh() {
+	(cd "$1" && find . -name .git -prune -o -type f -newer "$2/.vpfn-copied" -print0 2>/dev/null) |
+		tar -C "$1" --null -T - -cf - | tar -C "$2" -xf -
+	touch "$2/.vpfn-copied"
+}
+
+# An option that olddefconfig dropped for want of a dependency would make a test skip,
+# or a check not look: every line of the fragments has to be there in the end.
+check_config() {
+	local fragments=$1 config=$2 line lost=0
+
+	while read -r line; do
+		[[ $line = CONFIG_*=* ]] || continue
+		grep -qxF -- "$line" "$config" && continue
+		echo "the kernel's configuration lost $line: it lacks a dependency"
+		lost=1
+	done <"$fragments"
+	return $lost
+}
+
+configure() {
+	local build=$1
+
+	cat "$top/vm/linux/base.config" "$top/vm/linux/$flavour.config" >"$build/fragments"
+	kernel_make "$build" KCONFIG_ALLCONFIG="$build/fragments" allnoconfig
+	check_config "$build/fragments" "$build/.config"
+}
+
+kernel_make() {
+	local build=$1
+	shift
+
+	make -C "$work/tree" O="$build" ARCH=x86_64 KBUILD_BUILD_USER=vpfn KBUILD_BUILD_HOST=vpfn \
+		-j"$(nproc)" "$@"
+}
+
+build() {
+	local source=$1 build=$2 new=$3
+
+	prepare_tree "$source" "$work/tree"
+	mkdir -p "$build"
+	configure "$build"
+	kernel_make "$build" bzImage modules
+	kernel_make "$build" -s INSTALL_MOD_PATH="$new" INSTALL_MOD_STRIP=1 modules_install
+	rm -f "$new"/lib/modules/*/{build,source}
+	cp "$build/arch/x86/boot/bzImage" "$build/System.map" "$new"
+	cp "$build/.config" "$new/config"
+}
+
+flavour=${1:-}
+[ -e "$top/vm/linux/$flavour.config" ] || die "no kernel flavour is called '$flavour'"
+lock linux
+source=${LINUX_SRC:-$(sources)}
+source_id=$source
+[ -z "${LINUX_SRC:-}" ] || source_id=$(hash_tree "$LINUX_SRC")
+
+work=$cache/build/linux-$(hash_words "$source" "$(compiler)")
+id=$(hash_words "$source_id" "$(compiler)" "$(hash_files drivers/gpu/drm/vpfn include/uapi \
+	vm/linux/base.config "vm/linux/$flavour.config" vm/linux.sh vm/trees.sh)")
+result=$cache/linux/$flavour-$id
+
+if ! found "$result" || [ ! -d "$work" ]; then
+	prune linux
+	new=$(scratch "$result")
+	step "linux-$flavour" "building the $flavour kernel with the vpfn driver: no build of this state is cached" \
+		build "$source" "$work/$flavour" "$new"
+	rm -rf "$result"
+	mv "$new" "$result"
+fi
+[ "${2:-}" != --build ] || result=$work/$flavour
+echo "$result"

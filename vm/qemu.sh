@@ -1,0 +1,115 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Which QEMU runs the VM? One built from Debian's source with our device in it.
+# Prints the directory that holds qemu-system-x86_64 and, in share/, its firmware.
+# QEMU_SRC: a tree of one's own to take instead; it is copied.
+
+. "$(dirname "$0")/lib.sh"
+
+release=trixie
+version='1:10.0.*'
+
+# Debian's tarball lacks the firmware blobs that QEMU's build would unpack. Only
+# the emulator is built, so that names are enough.
+blank_edk2() {
+	sed -n "s/^ *'\(edk2-.*\.fd\)',/\1/p" "$1/pc-bios/meson.build" | while read -r blob; do
+		[ -e "$1/pc-bios/$blob.bz2" ] || : >"$1/pc-bios/$blob.bz2"
+	done
+}
+
+unpack_debs() {
+	local to=$1 deb
+	shift
+
+	for deb; do
+		dpkg-deb -x "$deb" "$to"
+	done
+}
+
+# The source, what its build needs beyond Debian 12 (meson, pycotap), and the
+# firmware: the packages of that same release.
+get_sources() {
+	local dir=$1
+
+	"$top/vm/apt.sh" source "$release" "$dir/tree" qemu "$version"
+	"$top/vm/apt.sh" deb "$release" "$dir/debs" meson python3-pycotap seabios qemu-system-data
+	unpack_debs "$dir/tools" "$dir"/debs/{meson,python3-pycotap}_*.deb
+	unpack_debs "$dir/firmware" "$dir"/debs/{seabios,qemu-system-data}_*.deb
+	rm -r "$dir/debs"
+}
+
+# The one source that the cache holds; a warm run asks no mirror for a newer one
+sources() {
+	local dir=$cache/src/qemu-$release new
+
+	if ! found "$dir"; then
+		new=$(scratch "$dir")
+		step qemu-source "getting the source of QEMU" get_sources "$new"
+		mv "$new" "$dir"
+	fi
+	echo "$dir"
+}
+
+configure() {
+	local tree=$1
+
+	"$tree/configure" --python=/usr/bin/python3 --disable-download \
+		--target-list=x86_64-softmmu --without-default-features \
+		--without-default-devices --with-devices-x86_64=vpfn-vm \
+		--enable-system --enable-tcg --enable-kvm --enable-attr --enable-virtfs \
+		--disable-docs --disable-tools --disable-install-blobs --disable-debug-info
+}
+
+# Fills the build tree from the source and overlays it. What an older overlay appended
+# goes, because the tree's own files come back first.
+prepare_tree() {
+	local source=$1 tree=$2 file
+
+	if [ ! -d "$tree" ]; then
+		rm -rf "$tree.new"
+		mkdir -p "$(dirname "$tree")"
+		cp -a "$source" "$tree.new"
+		mv "$tree.new" "$tree"
+	fi
+	cp -a -u "$source/." "$tree"
+	for file in hw/misc/{Kconfig,meson.build,trace-events}; do
+		cp -a "$source/$file" "$tree/$file"
+	done
+	"$top/vm/trees.sh" qemu "$tree"
+	blank_edk2 "$tree"
+	cp -p "$top/vm/qemu/devices.mak" "$tree/configs/devices/x86_64-softmmu/vpfn-vm.mak"
+}
+
+build() {
+	local source=$1 work=$2 new=$3
+
+	prepare_tree "$source" "$work/tree"
+	mkdir -p "$work/build"
+	cd "$work/build"
+	[ -e build.ninja ] || configure "$work/tree"
+	ninja qemu-system-x86_64
+	strip -o "$new/qemu-system-x86_64" qemu-system-x86_64
+	cp -rL "$packages/firmware/usr/share/qemu" "$new/share"
+	cp -L "$packages/firmware/usr/share/seabios/"*.bin "$new/share"
+}
+
+lock qemu
+packages=$(sources)
+source=${QEMU_SRC:-$packages/tree}
+export PYTHONPATH=$packages/tools/usr/lib/python3/dist-packages
+export PATH=$packages/tools/usr/bin:$PATH
+
+source_id=$(cat "$source/VERSION")
+[ -z "${QEMU_SRC:-}" ] || source_id=$(hash_tree "$QEMU_SRC")
+work_id=$(hash_words "$source" "$(compiler)" "$(hash_files vm/qemu.sh)")
+id=$(hash_words "$source_id" "$work_id" "$(hash_files vm/qemu vm/trees.sh qemu-device drivers/gpu/drm/vpfn/vpfn_regs.h)")
+result=$cache/qemu/$id
+
+if ! found "$result"; then
+	prune qemu
+	new=$(scratch "$result")
+	step qemu-build "building QEMU with the vpfn device: no build of this state is cached" \
+		build "$source" "$cache/build/qemu-$work_id" "$new"
+	mv "$new" "$result"
+fi
+echo "$result"

@@ -1,0 +1,15 @@
+# The devices that the VM has, and no others: QEMU builds them alone.
+CONFIG_Q35=y
+CONFIG_PCIE_PORT=y
+CONFIG_VIRTIO_PCI=y
+CONFIG_VIRTIO_BLK=y
+CONFIG_VIRTIO_SERIAL=y
+CONFIG_VIRTIO_9P=y
+CONFIG_VTD=y
+CONFIG_VPFN=y
+
+# On unless switched off
+CONFIG_I440FX=n
+CONFIG_ISAPC=n
+CONFIG_MICROVM=n
+CONFIG_XEN_EMU=n
