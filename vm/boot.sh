@@ -105,8 +105,8 @@ qemu_arguments() {
 	)
 	[ -z "$device" ] || arguments+=(
 		-object "memory-backend-file,id=vram,size=$vram_size,mem-path=$vram,share=on"
-		-device pcie-root-port,id=slot,chassis=1
-		-device vpfn,memdev=vram,bus=slot
+		-device pcie-root-port,id=vpfn-port,chassis=1
+		-device vpfn,memdev=vram,bus=vpfn-port
 	)
 	if [ -n "$terminal" ]; then
 		# Ctrl-C belongs to the guest; Ctrl-A X ends QEMU
@@ -163,7 +163,7 @@ judge() {
 		[ "$code" -ne 0 ] || exit 0
 		end "$code" "the program failed with exit code $code: $* (output: $dir/output.log, kernel log: $console)"
 	elif [ ! -e "$dir/guest/booted" ] && [ -s "$dir/qemu.log" ]; then
-		end $exit_qemu "QEMU did not start the VM: $(head -n 1 "$dir/qemu.log") (log: $dir/qemu.log)"
+		end $exit_qemu "QEMU did not start the VM: $(tail -n 1 "$dir/qemu.log") (log: $dir/qemu.log)"
 	elif [ ! -e "$dir/guest/booted" ]; then
 		end $exit_no_boot "the VM never booted: no user space within $boot_limit s (log: $console)"
 	elif [ -e "$scratch/limit" ]; then

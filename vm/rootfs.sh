@@ -8,7 +8,7 @@
 
 release=forky
 packages=(
-	igt-gpu-tools libdrm2 kmod fio strace e2fsprogs util-linux procps
+	igt-gpu-tools libdrm2 kmod fio strace e2fsprogs mount util-linux procps
 	libc6-dev libdrm-dev linux-libc-dev
 )
 
@@ -41,7 +41,7 @@ bootstrap() {
 		--include="$(IFS=,; echo "${packages[*]}")" \
 		--aptopt='Acquire::Retries "3"' --aptopt='Acquire::http::Timeout "15"' \
 		--aptopt='APT::Install-Recommends "false"' "${options[@]}" \
-		--customize-hook='mkdir -p "$1/vpfn" "$1/out"' \
+		--customize-hook='mkdir -p "$1/vpfn" "$1/out" "$1/usr/lib/modules"' \
 		--customize-hook="copy-in '$top/vm/guest/vpfn-init' /usr/sbin" \
 		"$release" "$dir/rootfs.tar" "$dir/sources.list"
 	rm "$dir/sources.list"
