@@ -243,6 +243,20 @@ static void show_consumers(void)
 	    kept(answers.kept[VPFN_PMD]), kept(answers.kept[VPFN_PUD]));
 }
 
+/* One side of the hole: the contents are right, and the leaves are those named. */
+static void show_side(const char *side, const struct vpfn_pattern *pattern, char *map,
+		      uint64_t from, uint64_t to, enum vpfn_level first, enum vpfn_level last)
+{
+	uint64_t end = vpfn_pattern_check(pattern, map, from, to);
+	enum vpfn_level at_first = level_at(map + from);
+	enum vpfn_level at_last = level_at(map + to - VPFN_PAGE);
+
+	row(end == to && at_first == first && at_last == last,
+	    "%s: the bytes are %s; a %s maps the first page, a %s the last one", side,
+	    end == to ? "as written" : "WRONG", vpfn_level_name(at_first),
+	    vpfn_level_name(at_last));
+}
+
 static void show_munmap(void)
 {
 	struct vpfn_pattern pattern = { .seed = 0x30, .size = VPFN_1G };
@@ -257,16 +271,11 @@ static void show_munmap(void)
 	sig = vpfn_signal_of(map + hole, VPFN_READ);
 
 	printf("\n3. One page unmapped in the middle of a 1 GiB leaf: what is left?\n");
-	row(before == VPFN_PUD && sig == SIGSEGV, "a %s before; now the page raises %s",
+	row(before == VPFN_PUD && sig == SIGSEGV,
+	    "the page: a %s mapped it; a read of it now raises %s",
 	    vpfn_level_name(before), sig ? strsignal(sig) : "no signal");
-	row(vpfn_pattern_check(&pattern, map, 0, hole) == hole &&
-	    level_at(map) == VPFN_PMD && level_at(map + hole - VPFN_PAGE) == VPFN_PMD,
-	    "below: contents compared, %s leaves", vpfn_level_name(level_at(map)));
-	row(vpfn_pattern_check(&pattern, map, next, VPFN_1G) == VPFN_1G &&
-	    level_at(map + next) == VPFN_PTE && level_at(map + VPFN_1G - VPFN_PAGE) == VPFN_PMD,
-	    "above: contents compared, %s leaves up to the next 2 MiB, then %s leaves",
-	    vpfn_level_name(level_at(map + next)),
-	    vpfn_level_name(level_at(map + VPFN_1G - VPFN_PAGE)));
+	show_side("below", &pattern, map, 0, hole, VPFN_PMD, VPFN_PMD);
+	show_side("above", &pattern, map, next, VPFN_1G, VPFN_PTE, VPFN_PMD);
 	munmap(map, VPFN_1G);
 }
 

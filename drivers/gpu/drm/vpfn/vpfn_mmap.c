@@ -220,6 +220,22 @@ static int vpfn_vm_may_split(struct vm_area_struct *vma, unsigned long addr)
 }
 
 /*
+ * R10: x86 takes a PUD leaf that allows no access for an absent one: a later
+ * mprotect() warns about it, and vpfn_vm_may_split() would not see it. So there
+ * must be none. The leaves at the ends of the range go as a whole.
+ */
+static int vpfn_vm_mprotect(struct vm_area_struct *vma, unsigned long start, unsigned long end,
+			    unsigned long newflags)
+{
+	struct ttm_buffer_object *bo = vma->vm_private_data;
+
+	if (bo->base.size >= PUD_SIZE && !(newflags & VM_ACCESS_FLAGS))
+		zap_special_vma_range(vma, start, end - start);
+
+	return 0;
+}
+
+/*
  * R10: mremap() clears a PUD leaf that it should move, without a TLB flush, so
  * the leaves go before it begins. The new VMA is not yet in the tree: whoever
  * is found at its address is the VMA of a split, which vpfn_vm_may_split() has
@@ -254,6 +270,7 @@ const struct vm_operations_struct vpfn_vm_ops = {
 	.fault = vpfn_vm_fault,
 	.huge_fault = vpfn_vm_huge_fault,
 	.may_split = vpfn_vm_may_split,
+	.mprotect = vpfn_vm_mprotect,
 	.open = vpfn_vm_open,
 	.close = ttm_bo_vm_close,
 	.access = vpfn_vm_access,
