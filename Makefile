@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0
+# Every command of the project. What they write lands in out/, or where OUT= says;
+# what they build is kept in ${XDG_CACHE_HOME:-~/.cache}/vpfn.
+
+.PHONY: help run check lint selftest shell kernel-tree qemu-tree igt-tree clean
+.SILENT:
+
+## help: this list
+help:
+	sed -n 's/^## \([^:]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+## run: boot the VM and run the demonstration; its table says what vpfn is for
+run:
+	vm/run.sh
+
+## check: run all tests on the debug kernel; results in out/check/
+check:
+	vm/check.sh
+
+## lint: the checkers of the Linux and QEMU trees, sparse, W=1, shellcheck
+lint:
+	vm/lint.sh
+
+## selftest: prove that make check fails when it must
+selftest:
+	vm/selftest.sh
+
+## shell: the VM with a prompt (FLAVOUR=debug for the kernel of make check)
+shell:
+	vm/shell.sh
+
+## kernel-tree DIR=...: put the driver into a Linux tree
+kernel-tree:
+	vm/trees.sh linux "$(DIR)"
+
+## qemu-tree DIR=...: put the device into a QEMU tree
+qemu-tree:
+	vm/trees.sh qemu "$(DIR)"
+
+## igt-tree DIR=...: put the tests into an IGT tree
+igt-tree:
+	vm/igt-tree.sh "$(DIR)"
+
+## clean: remove out/; the cache stays
+clean:
+	rm -rf out
