@@ -105,7 +105,8 @@ static void measure(const struct vpfn_bo *bo, enum vpfn_level limit, struct cost
 
 	cost->faults = vpfn_minor_faults() - faults;
 	cost->page_table_kib = vpfn_page_table_kib() - kib;
-	check(vpfn_leaf_from_ptdump(map, &cost->leaf), "read the page-table dump");
+	check(vpfn_leaves_from_ptdump(1, (const void *[]) { map }, &cost->leaf),
+	      "read the page-table dump");
 	munmap(map, bo->size);
 }
 

@@ -116,17 +116,10 @@ static const char *cache_from_flags(const char *flags)
 	return modes[pat | pcd | pwt];
 }
 
-/* One line of the dump: "0xSTART-0xEND   SIZE FLAGS LEVEL"; no flags if nothing is there. */
-static int leaf_from_line(const char *line, uint64_t addr, struct vpfn_leaf *leaf)
+/* What is behind the addresses in a line of the dump; no flags stand there for a hole. */
+static int leaf_from_line(const char *line, struct vpfn_leaf *leaf)
 {
-	const char *name = strrchr(line, ' ');
-	uint64_t start, end;
 	char level[8];
-
-	if (sscanf(line, "0x%" SCNx64 "-0x%" SCNx64, &start, &end) != 2)
-		return -EAGAIN;
-	if (addr < start || addr >= end)
-		return -EAGAIN;
 
 	*leaf = (struct vpfn_leaf) { .cache = "" };
 	if (!strstr(line, "USR "))
@@ -134,34 +127,58 @@ static int leaf_from_line(const char *line, uint64_t addr, struct vpfn_leaf *lea
 
 	leaf->writable = strstr(line, " RW ");
 	leaf->cache = cache_from_flags(line);
-	return sscanf(name, "%7s", level) == 1 ? level_from_name(level, &leaf->level) : -EPROTO;
+	return sscanf(strrchr(line, ' '), "%7s", level) == 1 ?
+	       level_from_name(level, &leaf->level) : -EPROTO;
+}
+
+/* "0xSTART-0xEND   SIZE FLAGS LEVEL": fills in the leaves of the addresses between. */
+static int leaves_from_line(const char *line, unsigned int count, const void *const addrs[],
+			    struct vpfn_leaf leaves[], unsigned int *found)
+{
+	uint64_t start, end;
+	int err = 0;
+
+	if (sscanf(line, "0x%" SCNx64 "-0x%" SCNx64, &start, &end) != 2)
+		return 0;
+
+	for (unsigned int i = 0; i < count && !err; i++) {
+		if ((uintptr_t)addrs[i] < start || (uintptr_t)addrs[i] >= end)
+			continue;
+		err = leaf_from_line(line, &leaves[i]);
+		(*found)++;
+	}
+	return err;
 }
 
 /**
- * vpfn_leaf_from_ptdump:
- * @addr: an address of the calling process
- * @leaf: what the kernel's page-table dump says about it
+ * vpfn_leaves_from_ptdump:
+ * @count: number of addresses
+ * @addrs: addresses of the calling process
+ * @leaves: what the kernel's page-table dump says about each
  *
  * The dump walks the page tables of the process that reads it and knows nothing of
- * drivers. It stands in debugfs if the kernel has CONFIG_PTDUMP_DEBUGFS.
+ * drivers. It stands in debugfs if the kernel has CONFIG_PTDUMP_DEBUGFS. On a kernel with
+ * debugging it takes seconds, however many addresses are asked for.
  *
  * Returns: 0 or a negative errno.
  */
-int vpfn_leaf_from_ptdump(const void *addr, struct vpfn_leaf *leaf)
+int vpfn_leaves_from_ptdump(unsigned int count, const void *const addrs[],
+			    struct vpfn_leaf leaves[])
 {
 	FILE *file = fopen("/sys/kernel/debug/page_tables/current_user", "r");
+	unsigned int found = 0;
 	char line[160];
-	int err = -EAGAIN;
+	int err = 0;
 
 	if (!file)
 		file = fopen("/sys/kernel/debug/page_tables/current_kernel", "r");
 	if (!file)
 		return -errno;
 
-	while (err == -EAGAIN && fgets(line, sizeof(line), file))
-		err = leaf_from_line(line, (uintptr_t)addr, leaf);
+	while (!err && found < count && fgets(line, sizeof(line), file))
+		err = leaves_from_line(line, count, addrs, leaves, &found);
 	fclose(file);
-	return err == -EAGAIN ? -EPROTO : err;
+	return err || found == count ? err : -EPROTO;
 }
 
 static int leaf_from_text(const char *text, struct vpfn_leaf *leaf)

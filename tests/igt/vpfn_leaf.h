@@ -37,7 +37,8 @@ uint64_t vpfn_level_size(enum vpfn_level level);
 int vpfn_limit_get(enum vpfn_level *level);
 int vpfn_limit_set(enum vpfn_level level);
 
-int vpfn_leaf_from_ptdump(const void *addr, struct vpfn_leaf *leaf);
+int vpfn_leaves_from_ptdump(unsigned int count, const void *const addrs[],
+			    struct vpfn_leaf leaves[]);
 int vpfn_leaf_from_driver(int fd, const void *addr, struct vpfn_leaf *leaf);
 
 long vpfn_minor_faults(void);

@@ -110,9 +110,12 @@ uint64_t vpfn_pattern_check_by_ptrace(const struct vpfn_pattern *pattern, const 
 				      uint64_t from, uint64_t to)
 {
 	int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	unsigned int count = 0;
 	uint64_t word, i;
 
-	for (i = from; i < to; i += PTRACE_STRIDE * vpfn_pattern_step(pattern, i)) {
+	for (i = from; i < to; i += vpfn_pattern_step(pattern, i)) {
+		if (count++ % PTRACE_STRIDE)
+			continue;
 		if (pread(fd, &word, sizeof(word), (uintptr_t)base + i) != sizeof(word))
 			break;
 		if (word != vpfn_pattern_word(pattern, i))
