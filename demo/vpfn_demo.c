@@ -87,14 +87,16 @@ static enum vpfn_level level_at(const void *addr)
 	return leaf.level;
 }
 
-/* A buffer's leaf, and what it costs to touch each of its pages. */
+/* A buffer mapped with one limit, and what it costs to touch each of its pages. */
 struct cost {
-	struct vpfn_leaf leaf;
+	const struct vpfn_bo *bo;
+	enum vpfn_level limit;
+	char *map;
 	long faults;
 	long page_table_kib;
 };
 
-static void measure(const struct vpfn_bo *bo, enum vpfn_level limit, struct cost *cost)
+static struct cost measure(const struct vpfn_bo *bo, enum vpfn_level limit)
 {
 	char *map = map_at_limit(bo, limit);
 	long kib = vpfn_page_table_kib();
@@ -103,11 +105,9 @@ static void measure(const struct vpfn_bo *bo, enum vpfn_level limit, struct cost
 	for (uint64_t at = 0; at < bo->size; at += VPFN_PAGE)
 		vpfn_store(map + at, at);
 
-	cost->faults = vpfn_minor_faults() - faults;
-	cost->page_table_kib = vpfn_page_table_kib() - kib;
-	check(vpfn_leaves_from_ptdump(1, (const void *[]) { map }, &cost->leaf),
-	      "read the page-table dump");
-	munmap(map, bo->size);
+	faults = vpfn_minor_faults() - faults;
+	kib = vpfn_page_table_kib() - kib;
+	return (struct cost) { bo, limit, map, faults, kib };
 }
 
 /* Tables of PTEs for each 2 MiB; one more for a table above them, or for a bad alignment. */
@@ -122,41 +122,55 @@ static bool page_table_is_right(long kib, uint64_t size, enum vpfn_level limit)
 	return kib >= tables && kib <= tables + 8;
 }
 
-static bool cost_is_right(const struct cost *cost, uint64_t size, enum vpfn_level limit)
+static bool cost_is_right(const struct cost *cost, const struct vpfn_leaf *leaf)
 {
-	struct vpfn_span span = { .to = size };
-	long slack = limit == VPFN_PTE ? 2 : 0;
+	struct vpfn_span span = { .to = cost->bo->size };
+	long slack = cost->limit == VPFN_PTE ? 2 : 0;
 
-	return cost->leaf.level == vpfn_expect_level(&span, 0, limit) &&
-	       !strcmp(cost->leaf.cache, "WC") &&
-	       labs(cost->faults - vpfn_expect_faults(size, limit)) <= slack &&
-	       page_table_is_right(cost->page_table_kib, size, limit);
+	return leaf->level == vpfn_expect_level(&span, 0, cost->limit) &&
+	       !strcmp(leaf->cache, "WC") &&
+	       labs(cost->faults - vpfn_expect_faults(span.to, cost->limit)) <= slack &&
+	       page_table_is_right(cost->page_table_kib, span.to, cost->limit);
+}
+
+static void show_cost(const struct cost *cost, const struct vpfn_leaf *leaf)
+{
+	const char *size = cost->bo == &bo_4k ? "4 KiB" : cost->bo == &bo_2m ? "2 MiB" : "1 GiB";
+
+	row(cost_is_right(cost, leaf), "%-8s %-22s %-3s, %-22s %12ld   %11ld KiB", size,
+	    vpfn_level_name(cost->limit), vpfn_level_name(leaf->level), leaf->cache,
+	    cost->faults, cost->page_table_kib);
 }
 
 static void show_leaves(void)
 {
-	static const struct {
-		const char *name;
-		const struct vpfn_bo *bo;
-	} buffers[] = { { "4 KiB", &bo_4k }, { "2 MiB", &bo_2m }, { "1 GiB", &bo_1g } };
-	struct cost cost;
+	static const struct vpfn_bo * const buffers[] = { &bo_4k, &bo_2m, &bo_1g };
+	struct cost costs[ARRAY_SIZE(buffers) * VPFN_PUD], dry_run;
+	struct vpfn_leaf leaves[ARRAY_SIZE(costs)];
+	const void *maps[ARRAY_SIZE(costs)];
+	size_t count = 0;
+
+	/* Once for nothing, so that no fault of our own code, data and stack counts. */
+	dry_run = measure(&bo_4k, VPFN_PTE);
+	munmap(dry_run.map, VPFN_PAGE);
+
+	for (size_t i = 0; i < ARRAY_SIZE(buffers); i++) {
+		for_each_vpfn_level(limit) {
+			costs[count] = measure(buffers[i], limit);
+			maps[count] = costs[count].map;
+			count++;
+		}
+	}
+
+	/* The dump takes long and shows all of them. */
+	check(vpfn_leaves_from_ptdump(count, maps, leaves), "read the page-table dump");
 
 	printf("\n1. Each page of a buffer touched once: what does the page table hold?\n");
 	printf("   buffer   largest leaf allowed   leaf in the page-table dump"
 	       "   minor faults   growth of VmPTE\n");
-
-	/* Once for nothing, so that no fault of our own code, data and stack counts. */
-	measure(&bo_4k, VPFN_PTE, &cost);
-
-	for (size_t i = 0; i < ARRAY_SIZE(buffers); i++) {
-		for_each_vpfn_level(limit) {
-			measure(buffers[i].bo, limit, &cost);
-			row(cost_is_right(&cost, buffers[i].bo->size, limit),
-			    "%-8s %-22s %-3s, %-22s %12ld   %11ld KiB",
-			    buffers[i].name, vpfn_level_name(limit),
-			    vpfn_level_name(cost.leaf.level), cost.leaf.cache,
-			    cost.faults, cost.page_table_kib);
-		}
+	for (size_t i = 0; i < count; i++) {
+		show_cost(&costs[i], &leaves[i]);
+		munmap(costs[i].map, costs[i].bo->size);
 	}
 }
 
