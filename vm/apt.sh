@@ -163,7 +163,7 @@ newest() {
 	local suite=$1 regex=$2
 
 	apt cache search --names-only "$regex" | awk '{ print $1 }' | while read -r package; do
-		[ -z "$(apt cache madison "$package" | grep -F " $suite/")" ] || echo "$package"
+		! apt cache madison "$package" | grep -F " $suite/" >/dev/null || echo "$package"
 	done | sort -V | tail -n 1
 }
 

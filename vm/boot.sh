@@ -88,6 +88,8 @@ kernel_command_line() {
 		"init=/usr/sbin/vpfn-init -- $*"
 }
 
+# QEMU's options hold commas
+# shellcheck disable=SC2054
 qemu_arguments() {
 	arguments=(
 		-L "$qemu/share" -machine q35 -accel "$(accelerator)" -cpu max -smp 2 -m "$guest_memory"

@@ -30,7 +30,7 @@ table() {
 		((.value.time.end // 0) - (.value.time.start // 0) | . * 10 | round / 10),
 		(if .value.result == "pass" then ""
 		 elif .value."dmesg-warnings" then .value."dmesg-warnings" | split("\n")[0]
-		 else [(.value.err // "" | split("\n")[] | select(test("CRITICAL|Failed assertion|Last errno"))),
+		 else [(.value.err // "" | split("\n")[] | select(test("Failed assertion"))),
 		       (.value.out // "" | split("\n")[] | select(test("SKIP|Test requirement")))] | .[0] // "see its log"
 		 end)] | @tsv' "$results"
 }
@@ -93,6 +93,8 @@ complain_about_lost_tests() {
 	[ "$(jq '.tests | length' "$results")" -ge "$(jobs)" ] ||
 		complaint="igt_runner ended before the last test (log: $dir/output.log)"
 	[ -z "$tests" ] || return 0
+	# The names are on one line, and hold no spaces
+	# shellcheck disable=SC2013
 	for binary in $(sed '/TESTLIST/d' "$dir/payload/igt/test-list.txt"); do
 		jq -e --arg at "@$(basename "$binary")@" '[.tests | keys[] | select(contains($at))] | length > 0' \
 			"$results" >/dev/null || complaint="$binary has no result: does it list its subtests?"
@@ -102,7 +104,7 @@ complain_about_lost_tests() {
 rm -f "$dir"/{results.json,report.html}
 complaint=
 "$top/vm/host-packages.sh" run
-"$top/vm/boot.sh" "${boot[@]}" "$name" /vpfn/guest/check $tests ||
+"$top/vm/boot.sh" "${boot[@]}" "$name" /vpfn/guest/check ${tests:+"$tests"} ||
 	complaint="the VM ended with code $?, see above"
 [ -s "$results" ] || finish_early
 

@@ -15,6 +15,7 @@ compile() {
 }
 
 lock "guest-$(basename "$result")"
+prune guest
 mkdir -p "$result"
 log=$(log_directory)/guest-programs.log
 compile >"$log" 2>&1 || step_failed "$log" "compiling the guest programs"

@@ -121,8 +121,8 @@ id=$(hash_words "$source_id" "$(compiler)" "$(hash_files drivers/gpu/drm/vpfn in
 	vm/linux/base.config "vm/linux/$flavour.config" vm/linux.sh vm/trees.sh)")
 result=$cache/linux/$flavour-$id
 
-if ! found "$result" || [ ! -d "$work" ]; then
-	prune linux
+if ! found "$result" || ! found "$work"; then
+	prune linux build
 	new=$(scratch "$result")
 	step "linux-$flavour" "building the $flavour kernel with the vpfn driver: no build of this state is cached" \
 		build "$source" "$work/$flavour" "$new"

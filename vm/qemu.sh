@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Which QEMU runs the VM? One built from Debian's source with our device in it.
 # Prints the directory that holds qemu-system-x86_64 and, in share/, its firmware.
+# usage: qemu.sh         builds
+#        qemu.sh --tree  builds, and prints the tree it was built from instead
 # QEMU_SRC: a tree of one's own to take instead; it is copied.
 
 . "$(dirname "$0")/lib.sh"
@@ -101,15 +103,19 @@ export PATH=$packages/tools/usr/bin:$PATH
 
 source_id=$(cat "$source/VERSION")
 [ -z "${QEMU_SRC:-}" ] || source_id=$(hash_tree "$QEMU_SRC")
-work_id=$(hash_words "$source" "$(compiler)" "$(hash_files vm/qemu.sh)")
-id=$(hash_words "$source_id" "$work_id" "$(hash_files vm/qemu vm/trees.sh qemu-device drivers/gpu/drm/vpfn/vpfn_regs.h)")
+work_id=$(hash_words "$source" "$(compiler)" "$(declare -f configure)")
+id=$(hash_words "$source_id" "$work_id" "$(hash_files vm/qemu vm/qemu.sh vm/trees.sh qemu-device drivers/gpu/drm/vpfn/vpfn_regs.h)")
 result=$cache/qemu/$id
 
-if ! found "$result"; then
-	prune qemu
+work=$cache/build/qemu-$work_id
+
+if ! found "$result" || ! found "$work"; then
+	prune qemu build
 	new=$(scratch "$result")
 	step qemu-build "building QEMU with the vpfn device: no build of this state is cached" \
-		build "$source" "$cache/build/qemu-$work_id" "$new"
+		build "$source" "$work" "$new"
+	rm -rf "$result"
 	mv "$new" "$result"
 fi
+[ "${1:-}" != --tree ] || result=$work/tree
 echo "$result"

@@ -37,6 +37,8 @@ bootstrap() {
 
 	grep '^deb ' <<<"$lists" >"$dir/sources.list"
 	mapfile -t options < <(exclude && proxies)
+	# mmdebstrap gives the hooks the directory as $1
+	# shellcheck disable=SC2016
 	mmdebstrap --variant=essential --format=tar \
 		--include="$(IFS=,; echo "${packages[*]}")" \
 		--aptopt='Acquire::Retries "3"' --aptopt='Acquire::http::Timeout "15"' \

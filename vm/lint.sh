@@ -1,0 +1,89 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Would the trees take our files? Runs the checkers of the Linux and QEMU trees on
+# them, and shellcheck on the harness. Any finding fails.
+
+. "$(dirname "$0")/lib.sh"
+
+driver=drivers/gpu/drm/vpfn
+uapi=include/uapi/drm/vpfn_drm.h
+status=0
+
+# check WHAT COMMAND...
+check() {
+	local what=$1 found
+	shift
+
+	# Not `if "$@"`: that would switch off errexit, and the last command alone would count
+	set +e
+	(
+		set -e
+		"$@"
+	) >"$log" 2>&1
+	found=$?
+	set -e
+	if [ $found -eq 0 ]; then
+		say "lint: $what: clean"
+	else
+		cat "$log" >&2
+		say "lint: $what: FAILED"
+		status=1
+	fi
+}
+
+# Files are checked where they would sit, so that the checker says their own names
+linux_checkpatch() {
+	cd "$tree"
+	find "$driver" "$uapi" -name '*.[ch]' -print0 |
+		xargs -0 perl scripts/checkpatch.pl --strict --terse --show-types -f
+}
+
+# The options are those of IGT's .checkpatch.conf, without what checkpatch cannot know:
+# the names of libdrm, the form of igt_main(), and that this is no kernel code.
+igt_checkpatch() {
+	cd "$tree"
+	find "$top/tests/igt" "$top/demo" "$top/vm/selftest" -name '*.[ch]' -print0 |
+		xargs -0 perl scripts/checkpatch.pl --strict --terse --show-types --max-line-length=100 \
+			--ignore=BIT_MACRO,SPLIT_STRING,LONG_LINE_STRING,BOOL_MEMBER,PREFER_KERNEL_TYPES,CAMELCASE,FUNCTION_WITHOUT_ARGS,PREFER_DEFINED_ATTRIBUTE_MACRO -f
+}
+
+qemu_checkpatch() {
+	cd "$qemu_tree"
+	(cd "$top/qemu-device" && find . -name '*.[ch]' -printf '%P\0') |
+		xargs -0 perl scripts/checkpatch.pl --strict --terse -f
+}
+
+# Both speak for files that are compiled, so all of them are compiled again. The
+# kernel's own headers are not ours to lint.
+warnings_and_sparse() {
+	rm -f "$build/$driver"/*.o
+	make -C "$tree" O="$build" ARCH=x86_64 W=1 C=1 -j"$(nproc)" "$driver/"
+	if grep -qE "(vpfn[a-z_]*\.[ch]|$driver).*(warning|error):" "$log"; then
+		return 1
+	fi
+}
+
+kernel_doc() {
+	cd "$tree"
+	find "$driver" "$uapi" -name '*.[ch]' -print0 | xargs -0 scripts/kernel-doc -none -Werror
+}
+
+shell_scripts() {
+	cd "$top"
+	grep -lE '^#!/bin/(ba)?sh' -r vm .ci | xargs shellcheck vm/lib.sh
+}
+
+"$top/vm/host-packages.sh" run lint
+build=$("$top/vm/linux.sh" debug --build)
+tree=$(dirname "$build")/tree
+qemu_tree=$("$top/vm/qemu.sh" --tree)
+lock linux
+log=$(log_directory)/lint.log
+
+check "driver, checkpatch --strict" linux_checkpatch
+check "driver, W=1 and sparse" warnings_and_sparse
+check "driver, kernel-doc" kernel_doc
+check "tests, checkpatch --strict with IGT's options" igt_checkpatch
+check "device, QEMU's checkpatch" qemu_checkpatch
+check "scripts, shellcheck" shell_scripts
+exit $status
