@@ -13,7 +13,7 @@ run_packages=(
 	ninja-build pkgconf python3-venv python3-distlib libglib2.0-dev zlib1g-dev
 	mmdebstrap e2fsprogs jq
 )
-lint_packages=(sparse shellcheck)
+lint_packages=(shellcheck)
 
 # An ordinary user makes the root file system in a user namespace, and its image
 # with the owners that it had there.
