@@ -529,11 +529,13 @@ static void test_mprotect_page(struct vpfn_view *view)
 static void test_mprotect_whole(struct vpfn_view *view)
 {
 	char *page = view->map + vpfn_view_inside(view);
+	uint64_t word = 0xbad;
 	struct vpfn_leaf leaf;
 
 	igt_assert_eq(mprotect(view->map, view->bo.size, PROT_READ), 0);
 	igt_assert_eq(vpfn_signal_of(view->map, VPFN_WRITE), SIGSEGV);
 	igt_assert_eq(vpfn_signal_of(page, VPFN_WRITE), SIGSEGV);
+	igt_assert_eq(vpfn_proc_mem(page, &word, sizeof(word), true), -EIO);
 	vpfn_view_check(view);
 	vpfn_assert_level(fd, page, view->level);
 	igt_assert_eq(vpfn_leaf_from_driver(fd, page, &leaf), 0);
@@ -568,6 +570,40 @@ static void test_read_then_write(struct vpfn_view *view)
 	igt_assert_eq_u64(value, vpfn_pattern_word(&view->pattern, inside));
 	vpfn_store(word, ~value);
 	igt_assert_lte(vpfn_minor_faults() - faults, 2);
+	igt_assert_eq_u64(vpfn_load(word), ~value);
+	vpfn_assert_level(fd, word, view->level);
+
+	vpfn_store(word, value);
+	vpfn_view_check(view);
+}
+
+/* Has the kernel track writes: it installs leaves read-only although one may write. */
+static void track_writes(void)
+{
+	int file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+
+	igt_assert(file >= 0);
+	igt_assert_eq(write(file, "4", 1), 1);
+	close(file);
+}
+
+static void test_write_notify(struct vpfn_view *view)
+{
+	uint64_t inside = vpfn_view_inside(view);
+	char *word = view->map + inside;
+	uint64_t value;
+	struct vpfn_leaf leaf;
+
+	track_writes();
+	value = vpfn_load(word);
+	igt_assert_eq_u64(value, vpfn_pattern_word(&view->pattern, inside));
+	igt_assert_eq(vpfn_leaf_from_driver(fd, word, &leaf), 0);
+	igt_require_f(!leaf.writable, "the kernel tracks no writes (CONFIG_MEM_SOFT_DIRTY)\n");
+
+	/* A leaf that stays read-only faults for ever. */
+	alarm(60);
+	vpfn_store(word, ~value);
+	alarm(0);
 	igt_assert_eq_u64(vpfn_load(word), ~value);
 	vpfn_assert_level(fd, word, view->level);
 
@@ -921,6 +957,8 @@ static const struct {
 	  .run = test_mprotect_none },
 	{ "read-then-write", "Write through a leaf that a read fault has installed.",
 	  .run = test_read_then_write, .untouched = true },
+	{ "write-notify", "Write through a leaf that is read-only so that the write is noticed.",
+	  .run = test_write_notify, .untouched = true },
 	{ "read-only-then-write", "Make a mapping writable that was read-only from the start.",
 	  .run = test_read_only_then_write },
 	{ "mremap-aligned", "Move the whole to an address as aligned as before.",
