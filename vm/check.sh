@@ -56,24 +56,29 @@ finish() {
 	exit
 }
 
-# How many journals end with that exit code?
-journals_with() {
-	find "$guest/results" -name journal.txt -exec grep -lE "^exit:$1 " {} + 2>/dev/null | wc -l
+# What each test told igt_runner: how many speak of success alone, how many skipped?
+succeeded() {
+	find "$guest/results" -name comms -exec grep -LaE 'FAIL|SKIP|CRASH|TIMEOUT' {} + |
+		xargs -r grep -laF SUCCESS | wc -l || true
 }
 
-jobs() {
+skipped() {
+	find "$guest/results" -name comms -exec grep -laF SKIP {} + | wc -l || true
+}
+
+planned() {
 	grep -c . "$guest/results/joblist.txt" 2>/dev/null || true
 }
 
-# The VM died under the tests: igt_runner wrote no results. Its journals tell how far it
-# came; every other test counts as failed.
+# The VM died under the tests: igt_runner wrote no results. What it had received tells how
+# far it came; every other test counts as failed.
 finish_early() {
 	local passed skipped total last
 
 	[ -d "$guest/results" ] || finish 0 1 0
-	passed=$(journals_with 0)
-	skipped=$(journals_with 77)
-	total=$(jobs)
+	passed=$(succeeded)
+	skipped=$(skipped)
+	total=$(planned)
 	last=$(find "$guest/results" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort -n | tail -n 1)
 	[ -z "$last" ] || complaint="$complaint, in $(sed -n "$((last + 1))p" "$guest/results/joblist.txt")"
 	finish "$passed" "$((total - passed - skipped))" "$skipped"
@@ -90,7 +95,7 @@ complain_about_log() {
 complain_about_lost_tests() {
 	local binary
 
-	[ "$(jq '.tests | length' "$results")" -ge "$(jobs)" ] ||
+	[ "$(jq '.tests | length' "$results")" -ge "$(planned)" ] ||
 		complaint="igt_runner ended before the last test (log: $dir/output.log)"
 	[ -z "$tests" ] || return 0
 	# The names are on one line, and hold no spaces
