@@ -140,7 +140,7 @@ start_vm() {
 	fi
 	"$qemu/qemu-system-x86_64" "${arguments[@]}" 2>"$dir/qemu.log" </dev/null &
 	qemu_pid=$!
-	watch_limits "$qemu_pid" >/dev/null 2>&1 &
+	watch_limits "$qemu_pid" >/dev/null 2>&1 {busy}>&- &
 	watch_pid=$!
 	wait "$qemu_pid" || qemu_status=$?
 	kill "$watch_pid" 2>/dev/null || true
@@ -191,7 +191,10 @@ build_what_is_missing
 dir=$out/$name
 mkdir -p "$dir"
 exec {busy}>"$dir/.lock"
-flock -n "$busy" || die "another run uses $dir: wait for it, or choose another directory with OUT="
+if ! flock -n "$busy"; then
+	say "waiting for another run that writes to $dir; OUT= would choose another directory"
+	flock "$busy"
+fi
 rm -rf "$dir/guest" "$dir"/*.log
 mkdir -p "$dir/guest"
 : >"$dir/console.log"
@@ -205,7 +208,7 @@ truncate -s "$vram_size" "$vram"
 
 fill_payload
 mkfifo "$scratch/witness.in" "$scratch/witness.out"
-"$top/vm/witness.sh" "$vram" "$scratch/witness" >/dev/null 2>&1 &
+"$top/vm/witness.sh" "$vram" "$scratch/witness" >/dev/null 2>&1 {busy}>&- &
 witness_pid=$!
 qemu_arguments "$@"
 start_vm
