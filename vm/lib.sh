@@ -31,14 +31,16 @@ log_directory() {
 # Says every 15 seconds that a step is alive. Its sleep is killed with it, so that
 # it does not hold a pipe open which somebody reads to the end.
 heartbeat() {
-	local log=$1 start=$SECONDS nap
+	local log=$1 start=$SECONDS nap objects progress=
 
 	trap 'kill "$nap" 2>/dev/null; exit' TERM
 	while :; do
 		sleep 15 &
 		nap=$!
 		wait "$nap"
-		say "  $((SECONDS - start)) s, $(grep -cE '^(\[[0-9]+/|  (CC|AS|LD|AR|HOSTCC) )' "$log" || true) objects built"
+		objects=$(grep -cE '^(\[[0-9]+/|  (CC|AS|LD|AR|HOSTCC) )' "$log" || true)
+		[ "$objects" -eq 0 ] || progress=", $objects objects built"
+		say "  $((SECONDS - start)) s$progress"
 	done
 }
 

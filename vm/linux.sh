@@ -12,14 +12,23 @@
 release=trixie-backports
 version=7.3
 
-# Debian's package of the source holds a tarball with Debian's patches applied
-get_sources() {
-	local dir=$1 package=linux-source-$version
+# Debian's package of the source: of this version, or of the newest when the mirror has moved on
+source_package() {
+	local package
 
-	if [ -z "$("$top/vm/apt.sh" newest "$release" "^$package\$")" ]; then
+	package=$("$top/vm/apt.sh" newest "$release" "^linux-source-$version\$")
+	if [ -z "$package" ]; then
 		package=$("$top/vm/apt.sh" newest "$release" '^linux-source-[0-9.]+$')
-		echo "the mirror has no Linux $version any more"
+		[ -n "$package" ] || die "$release has no source of Linux; give a tree as LINUX_SRC="
+		say "note: the mirror has no Linux $version any more; taking $package"
 	fi
+	echo "$package"
+}
+
+# The package holds a tarball with Debian's patches applied
+get_sources() {
+	local package=$1 dir=$2
+
 	"$top/vm/apt.sh" deb "$release" "$dir" "$package"
 	dpkg-deb -x "$dir/$package"_*.deb "$dir"
 	mkdir "$dir/tree"
@@ -29,11 +38,12 @@ get_sources() {
 
 # The one source that the cache holds; a warm run asks no mirror for a newer one
 sources() {
-	local dir=$cache/src/linux-$version new
+	local dir=$cache/src/linux-$version new package
 
 	if ! found "$dir"; then
+		package=$(source_package)
 		new=$(scratch "$dir")
-		step linux-source "getting the source of Linux" get_sources "$new"
+		step linux-source "getting the source of Linux" get_sources "$package" "$new"
 		mv "$new" "$dir"
 	fi
 	echo "$dir/tree"
