@@ -72,8 +72,8 @@ build() {
 	local new=$1
 
 	bootstrap "$new"
-	export -f image_of
-	as_owner bash -euc 'image_of "$@"' image_of "$new/rootfs.tar" "$new"
+	# fakeroot is a script of another shell, which drops functions from the environment
+	as_owner bash -euc "$(declare -f image_of); image_of \"\$@\"" image_of "$new/rootfs.tar" "$new"
 	rm "$new/rootfs.tar"
 }
 

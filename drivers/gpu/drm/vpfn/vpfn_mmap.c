@@ -42,12 +42,6 @@ static unsigned int vpfn_max_order(void)
 	return 0;
 }
 
-/* The offset in pages of the linear index @pgoff into the buffer that it belongs to. */
-static unsigned long vpfn_page_offset(struct ttm_buffer_object *bo, unsigned long pgoff)
-{
-	return pgoff - drm_vma_node_start(&bo->base.vma_node);
-}
-
 /*
  * Map the leaf of @order around the faulting address, or say VM_FAULT_FALLBACK,
  * upon which the core comes back for the next smaller one. Called with the
@@ -66,19 +60,19 @@ static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
 	if (order > vpfn_max_order())
 		return VM_FAULT_FALLBACK;
 
-	/* R2: the core checks only @addr; a leaf beyond the VMA outlives it, mapped for good. */
+	/*
+	 * R2: the core checks only @addr. A leaf that reaches out of the VMA
+	 * outlives it, and may reach out of the buffer, into another client's
+	 * memory: the VMA lies in the buffer, mmap() saw to that.
+	 */
 	if (addr < vma->vm_start || vma->vm_end - addr < size)
-		return VM_FAULT_FALLBACK;
-
-	/* R2: past the end of the buffer lies another client's memory. */
-	page_offset = vpfn_page_offset(bo, linear_page_index(vma, addr));
-	if (page_offset + (1UL << order) > PFN_UP(bo->base.size))
 		return VM_FAULT_FALLBACK;
 
 	if (vpfn_vram_io_mem_reserve(bo->bdev, bo->resource))
 		return VM_FAULT_SIGBUS;
 
 	/* R2: the entry has no room for low pfn bits; the leaf would begin at other memory. */
+	page_offset = linear_page_index(vma, addr) - drm_vma_node_start(&bo->base.vma_node);
 	pfn = PHYS_PFN(bo->resource->bus.offset) + page_offset;
 	if (!IS_ALIGNED(pfn, 1UL << order))
 		return VM_FAULT_FALLBACK;
