@@ -50,11 +50,7 @@ put_fragment() {
 	local fragment=$1 file=$2
 
 	[[ $(<"$file") != *"$(<"$fragment")"* ]] || return 0
-	cp "$file" "$file.vpfn-new"
-	{
-		echo
-		cat "$fragment"
-	} >>"$file.vpfn-new"
+	cat "$file" "$fragment" >"$file.vpfn-new"
 	mv "$file.vpfn-new" "$file"
 }
 
