@@ -58,8 +58,8 @@ finish() {
 
 # What each test told igt_runner: how many speak of success alone, how many skipped?
 succeeded() {
-	find "$guest/results" -name comms -exec grep -LaE 'FAIL|SKIP|CRASH|TIMEOUT' {} + |
-		xargs -r grep -laF SUCCESS | wc -l || true
+	find "$guest/results" -name comms -exec grep -LaZE 'FAIL|SKIP|CRASH|TIMEOUT' {} + |
+		xargs -0 -r grep -laF SUCCESS | wc -l || true
 }
 
 skipped() {

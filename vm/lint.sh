@@ -39,12 +39,13 @@ linux_checkpatch() {
 }
 
 # The options are those of IGT's .checkpatch.conf, without what checkpatch cannot know:
-# the names of libdrm, the form of igt_main(), and that this is no kernel code.
+# the names of libdrm, the forms of igt_main() and of a for_each macro, and that this
+# is no kernel code.
 igt_checkpatch() {
 	cd "$tree"
 	find "$top/tests/igt" "$top/demo" "$top/vm/selftest" -name '*.[ch]' -print0 |
 		xargs -0 perl scripts/checkpatch.pl --strict --terse --show-types --max-line-length=100 \
-			--ignore=BIT_MACRO,SPLIT_STRING,LONG_LINE_STRING,BOOL_MEMBER,PREFER_KERNEL_TYPES,CAMELCASE,FUNCTION_WITHOUT_ARGS,PREFER_DEFINED_ATTRIBUTE_MACRO -f
+			--ignore=BIT_MACRO,SPLIT_STRING,LONG_LINE_STRING,BOOL_MEMBER,PREFER_KERNEL_TYPES,CAMELCASE,FUNCTION_WITHOUT_ARGS,PREFER_DEFINED_ATTRIBUTE_MACRO,MACRO_ARG_REUSE -f
 }
 
 qemu_checkpatch() {

@@ -497,12 +497,18 @@ static void test_munmap_tail(struct vpfn_view *view)
 static void test_map_over_page(struct vpfn_view *view)
 {
 	uint64_t inside = vpfn_view_inside(view), size = view->bo.size;
+	uint64_t seen[VPFN_PAGE / sizeof(uint64_t)];
 	char *page = view->map + inside;
 
 	igt_assert(mmap(page, VPFN_PAGE, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page);
 	igt_assert_eq_u64(vpfn_load(page), 0);
 	vpfn_store(page, ~vpfn_pattern_word(&view->pattern, inside));
+
+	/* A debugger's read that begins in the buffer must not go on in it behind the border. */
+	igt_assert_eq(vpfn_proc_mem(page - VPFN_PAGE / 2, seen, sizeof(seen), false), 0);
+	igt_assert_eq_u64(seen[ARRAY_SIZE(seen) / 2], vpfn_load(page));
+
 	vpfn_view_check_at(view, view->map, 0, inside);
 	vpfn_view_check_at(view, view->map, inside + VPFN_PAGE, size);
 	unmap_range(view, inside, inside + VPFN_PAGE);

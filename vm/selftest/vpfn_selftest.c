@@ -27,9 +27,9 @@ int igt_main()
 	igt_subtest("warning")
 		write_to("/dev/kmsg", "<4>vpfn_selftest: a warning\n");
 
-	igt_describe("The kernel crashes.");
+	igt_describe("The kernel follows a null pointer.");
 	igt_subtest("oops")
-		write_to("/proc/sysrq-trigger", "c");
+		write_to("/sys/kernel/debug/provoke-crash/DIRECT", "EXCEPTION");
 
 	igt_describe("No process runs any more, igt_runner and its time limit included.");
 	igt_subtest("hang") {
