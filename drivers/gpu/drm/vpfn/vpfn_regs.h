@@ -55,9 +55,9 @@
 #define VPFN_ERROR_OP		4	/* unknown operation */
 #define VPFN_ERROR_RESERVED	5	/* a bit or field that must be 0 is not */
 #define VPFN_ERROR_SPACE	6	/* operand in a space that it cannot have */
-#define VPFN_ERROR_LENGTH	7	/* length 0, too large, or not 0 for a no-op */
+#define VPFN_ERROR_LENGTH	7	/* LENGTH or a count is out of range */
 #define VPFN_ERROR_ADDRESS	8	/* operand beyond VRAM or beyond 2^64 */
-#define VPFN_ERROR_LIST		9	/* a list is invalid or has another length */
+#define VPFN_ERROR_LIST		9	/* a bad entry, or another length in all */
 #define VPFN_ERROR_DMA		10	/* data cannot be read or written */
 
 /* A bit of INT_STATUS and INT_ENABLE, and the MSI-X vector of the same number. */
