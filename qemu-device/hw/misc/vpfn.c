@@ -1005,24 +1005,15 @@ static bool vpfn_check_visible_size(VpfnState *s, Error **errp)
                            errp);
 }
 
-static void vpfn_init_bar(VpfnState *s, VpfnBar *bar, const char *name,
-                          uint64_t size)
-{
-    memory_region_init(&bar->container, OBJECT(s), name, size);
-    memory_region_init_io(&bar->absent, OBJECT(s), &vpfn_absent_ops, s,
-                          "vpfn.absent", size);
-    memory_region_add_subregion_overlap(&bar->container, 0, &bar->absent, 1);
-}
-
 static bool vpfn_init_msix(VpfnState *s, Error **errp)
 {
     PCIDevice *pdev = PCI_DEVICE(s);
+    MemoryRegion *bar = &s->msix_bar.container;
     unsigned vector;
 
-    vpfn_init_bar(s, &s->msix_bar, "vpfn.msix-bar", VPFN_MSIX_BAR_SIZE);
-    if (msix_init(pdev, VPFN_NUM_VECTORS, &s->msix_bar.container, VPFN_BAR_MSIX,
-                  0, &s->msix_bar.container, VPFN_BAR_MSIX,
-                  VPFN_MSIX_PBA_OFFSET, 0, errp)) {
+    memory_region_init(bar, OBJECT(s), "vpfn.msix-bar", VPFN_MSIX_BAR_SIZE);
+    if (msix_init(pdev, VPFN_NUM_VECTORS, bar, VPFN_BAR_MSIX, 0, bar,
+                  VPFN_BAR_MSIX, VPFN_MSIX_PBA_OFFSET, 0, errp)) {
         return false;
     }
     for (vector = 0; vector < VPFN_NUM_VECTORS; vector++) {
@@ -1031,20 +1022,47 @@ static bool vpfn_init_msix(VpfnState *s, Error **errp)
     return true;
 }
 
-static void vpfn_init_regs_bar(VpfnState *s)
+static void vpfn_register_bar(VpfnState *s, VpfnBar *bar, int number,
+                              uint8_t flags)
 {
-    vpfn_init_bar(s, &s->regs_bar, "vpfn.regs-bar", VPFN_REGS_SIZE);
+    memory_region_init_io(&bar->absent, OBJECT(s), &vpfn_absent_ops, s,
+                          "vpfn.absent", memory_region_size(&bar->container));
+    memory_region_add_subregion_overlap(&bar->container, 0, &bar->absent, 1);
+    pci_register_bar(PCI_DEVICE(s), number,
+                     PCI_BASE_ADDRESS_SPACE_MEMORY | flags, &bar->container);
+}
+
+static void vpfn_init_bars(VpfnState *s, MemoryRegion *vram)
+{
+    memory_region_init(&s->regs_bar.container, OBJECT(s), "vpfn.regs-bar",
+                       VPFN_REGS_SIZE);
     memory_region_init_io(&s->regs, OBJECT(s), &vpfn_reg_ops, s, "vpfn.regs",
                           VPFN_REGS_SIZE);
     memory_region_add_subregion(&s->regs_bar.container, 0, &s->regs);
-}
 
-static void vpfn_init_vram_bar(VpfnState *s, MemoryRegion *vram)
-{
-    vpfn_init_bar(s, &s->vram_bar, "vpfn.vram-bar", s->visible_size);
+    memory_region_init(&s->vram_bar.container, OBJECT(s), "vpfn.vram-bar",
+                       s->visible_size);
     memory_region_init_alias(&s->visible_vram, OBJECT(s), "vpfn.visible-vram",
                              vram, 0, s->visible_size);
     memory_region_add_subregion(&s->vram_bar.container, 0, &s->visible_vram);
+
+    vpfn_register_bar(s, &s->regs_bar, VPFN_BAR_REGS, 0);
+    vpfn_register_bar(s, &s->vram_bar, VPFN_BAR_VRAM,
+                      PCI_BASE_ADDRESS_MEM_TYPE_64 |
+                      PCI_BASE_ADDRESS_MEM_PREFETCH);
+    vpfn_register_bar(s, &s->msix_bar, VPFN_BAR_MSIX, 0);
+    vpfn_cover_bars(s);
+}
+
+/* A region that lies in another holds a reference to its owner: this device. */
+static void vpfn_exit_bars(VpfnState *s)
+{
+    memory_region_del_subregion(&s->regs_bar.container, &s->regs_bar.absent);
+    memory_region_del_subregion(&s->regs_bar.container, &s->regs);
+    memory_region_del_subregion(&s->vram_bar.container, &s->vram_bar.absent);
+    memory_region_del_subregion(&s->vram_bar.container, &s->visible_vram);
+    memory_region_del_subregion(&s->msix_bar.container, &s->msix_bar.absent);
+    msix_uninit(PCI_DEVICE(s), &s->msix_bar.container, &s->msix_bar.container);
 }
 
 /*
@@ -1078,18 +1096,7 @@ static void vpfn_realize(PCIDevice *pdev, Error **errp)
     }
     vmstate_register_ram(vram, DEVICE(s));
     vpfn_init_engine(s, vram);
-    vpfn_init_regs_bar(s);
-    vpfn_init_vram_bar(s, vram);
-    vpfn_cover_bars(s);
-
-    pci_register_bar(pdev, VPFN_BAR_REGS, PCI_BASE_ADDRESS_SPACE_MEMORY,
-                     &s->regs_bar.container);
-    pci_register_bar(pdev, VPFN_BAR_VRAM,
-                     PCI_BASE_ADDRESS_SPACE_MEMORY |
-                     PCI_BASE_ADDRESS_MEM_TYPE_64 |
-                     PCI_BASE_ADDRESS_MEM_PREFETCH, &s->vram_bar.container);
-    pci_register_bar(pdev, VPFN_BAR_MSIX, PCI_BASE_ADDRESS_SPACE_MEMORY,
-                     &s->msix_bar.container);
+    vpfn_init_bars(s, vram);
 
     /* With a fixed offset this cannot fail. */
     pcie_endpoint_cap_init(pdev, VPFN_PCIE_CAP_OFFSET);
@@ -1102,8 +1109,8 @@ static void vpfn_exit(PCIDevice *pdev)
 
     vpfn_stop(s);
     address_space_destroy(&s->vram_as);
+    vpfn_exit_bars(s);
     pcie_cap_exit(pdev);
-    msix_uninit(pdev, &s->msix_bar.container, &s->msix_bar.container);
 
     if (s->memdev) {
         vmstate_unregister_ram(host_memory_backend_get_memory(s->memdev),
