@@ -88,5 +88,6 @@ check "driver, W=1 and sparse" warnings_and_sparse
 check "driver, kernel-doc" kernel_doc
 check "tests, checkpatch --strict with IGT's options" igt_checkpatch
 check "device, QEMU's checkpatch" qemu_checkpatch
+check "device, specification and qtests" "$top/vm/spec-coverage.sh"
 check "scripts, shellcheck" shell_scripts
 exit $status
