@@ -49,7 +49,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(VpfnState, VPFN)
  * A slice has a budget: about as many bytes as VRAM can copy in a
  * millisecond. What is slower costs more.
  */
-#define VPFN_SLICE_BUDGET       (4 * MiB)
+#define VPFN_SLICE_BUDGET       (8 * MiB)
 #define VPFN_SLICE_DELAY_NS     (20 * SCALE_US)
 #define VPFN_COST_FETCH         (4 * KiB)
 #define VPFN_COST_SYSTEM        4

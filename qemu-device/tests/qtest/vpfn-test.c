@@ -35,13 +35,13 @@
 
 #define SRC_VRAM        0
 #define DST_VRAM        (4 * MiB)
-#define VRAM_SIZE       (32 * MiB)
+#define VRAM_SIZE       (64 * MiB)
 #define REGION_SIZE     (2 * MiB)
 
 #define RING_SIZE       8
 
-/* More than a slice */
-#define LONG_COPY       (12 * MiB)
+/* More than two slices */
+#define LONG_COPY       (17 * MiB)
 
 #define GPU             "/machine/peripheral/gpu"
 #define GPU_DEVFN       (4 << 3)
@@ -82,7 +82,8 @@ static void set_reg(Vpfn *v, uint32_t offset, uint32_t val)
 static void write_bars(Vpfn *v)
 {
     qpci_config_writel(v->pdev, PCI_BASE_ADDRESS_0, REGS_ADDR);
-    qpci_config_writel(v->pdev, PCI_BASE_ADDRESS_2, extract64(VRAM_ADDR, 0, 32));
+    qpci_config_writel(v->pdev, PCI_BASE_ADDRESS_2,
+                       extract64(VRAM_ADDR, 0, 32));
     qpci_config_writel(v->pdev, PCI_BASE_ADDRESS_3,
                        extract64(VRAM_ADDR, 32, 32));
     qpci_config_writel(v->pdev, PCI_BASE_ADDRESS_4, MSIX_ADDR);
@@ -127,7 +128,7 @@ static Vpfn *start_with(const char *options)
 
 static Vpfn *start(void)
 {
-    return start_with(",vram-size=32M");
+    return start_with(",vram-size=64M");
 }
 
 static void end(Vpfn *v)
@@ -203,10 +204,10 @@ static void submit(Vpfn *v, const Desc *d)
     ring_doorbell(v);
 }
 
-/* Enough virtual time for one slice and no more */
+/* The time from one slice of work to the next: each call runs one. */
 static void step(Vpfn *v)
 {
-    qtest_clock_step(v->qts, 30 * 1000);
+    qtest_clock_step(v->qts, 20 * 1000);
 }
 
 static bool is_busy(Vpfn *v)
@@ -530,7 +531,7 @@ static const Desc long_copy = {
     .fence = 77,
     .src_space = VPFN_SPACE_VRAM,
     .dst_space = VPFN_SPACE_VRAM,
-    .src = 16 * MiB,
+    .src = 32 * MiB,
     .dst = 0,
     .length = LONG_COPY,
 };
@@ -605,7 +606,7 @@ static void test_identity(void)
     write_command(v, 0);
     g_assert_cmphex(bar_size_bits(v, PCI_BASE_ADDRESS_0), ==, 0xfffff000);
     g_assert_cmphex(bar_size_bits(v, PCI_BASE_ADDRESS_1), ==, 0);
-    g_assert_cmphex(bar_size_bits(v, PCI_BASE_ADDRESS_2), ==, 0xfe00000c);
+    g_assert_cmphex(bar_size_bits(v, PCI_BASE_ADDRESS_2), ==, 0xfc00000c);
     g_assert_cmphex(bar_size_bits(v, PCI_BASE_ADDRESS_3), ==, 0xffffffff);
     g_assert_cmphex(bar_size_bits(v, PCI_BASE_ADDRESS_4), ==, 0xfffff000);
     g_assert_cmphex(bar_size_bits(v, PCI_BASE_ADDRESS_5), ==, 0);
@@ -819,7 +820,7 @@ static void test_vram_64g(void)
 
 static void test_aperture(void)
 {
-    Vpfn *v = start_with(",vram-size=32M,visible-vram-size=1M");
+    Vpfn *v = start_with(",vram-size=64M,visible-vram-size=1M");
     g_autofree uint8_t *data = NULL;
     Desc out = {
         .op = VPFN_OP_COPY,
@@ -994,7 +995,7 @@ static void test_copy(void)
 static void copy_overlapping(Vpfn *v, uint64_t src, uint64_t dst)
 {
     const size_t length = LONG_COPY + 3;
-    g_autofree uint8_t *image = fill_random(v, VRAM_ADDR, 16 * MiB);
+    g_autofree uint8_t *image = fill_random(v, VRAM_ADDR, 20 * MiB);
 
     execute(v, &(Desc) {
         .op = VPFN_OP_COPY,
@@ -1005,7 +1006,7 @@ static void copy_overlapping(Vpfn *v, uint64_t src, uint64_t dst)
         .length = length,
     });
     memmove(image + dst, image + src, length);
-    assert_bytes(v, VRAM_ADDR, image, 16 * MiB);
+    assert_bytes(v, VRAM_ADDR, image, 20 * MiB);
 }
 
 static void test_copy_overlap(void)
@@ -1932,7 +1933,7 @@ static Vpfn *start_with_port(const char *device)
     return v;
 }
 
-#define SLOT_DEVICE     "vpfn,id=gpu,bus=rp,vram-size=32M"
+#define SLOT_DEVICE     "vpfn,id=gpu,bus=rp,vram-size=64M"
 
 static uint8_t slot_control(Vpfn *v)
 {
@@ -2007,7 +2008,7 @@ static void test_unplug_in_flight(void)
 static void test_unplug_memdev(void)
 {
     Vpfn *v = start_with_port(
-        "-object memory-backend-ram,id=mem,size=32M "
+        "-object memory-backend-ram,id=mem,size=64M "
         "-device vpfn,id=gpu,bus=rp,memdev=mem");
     g_autofree uint8_t *data = NULL;
 
@@ -2295,7 +2296,7 @@ static Vpfn *migrate(Vpfn *v)
 
     save(v, path);
     end(v);
-    v = load(path, ",vram-size=32M", "completed");
+    v = load(path, ",vram-size=64M", "completed");
     unlink(path);
     find_device(v, GPU_DEVFN);
     v->tail = tail;
@@ -2435,7 +2436,7 @@ static void test_migrate_gone(void)
     qtest_qom_set_bool(v->qts, GPU, "inject-gone", true);
     save(v, path);
     end(v);
-    v = load(path, ",vram-size=32M", "completed");
+    v = load(path, ",vram-size=64M", "completed");
     unlink(path);
     g_assert_true(qtest_qom_get_bool(v->qts, GPU, "inject-gone"));
     g_assert_null(qpci_device_find(v->bus, GPU_DEVFN));
@@ -2558,7 +2559,7 @@ static void load_changed(const char *path, const char *data, gsize size,
     patch_be(find_landmark(copy, size) + change->at, change->size,
              change->value);
     g_assert_true(g_file_set_contents(path, copy, size, NULL));
-    end(load(path, ",vram-size=32M", "failed"));
+    end(load(path, ",vram-size=64M", "failed"));
 }
 
 static void test_migrate_bad_state(void)
@@ -2576,9 +2577,9 @@ static void test_migrate_bad_state(void)
 
     /* Unchanged it works, unless the device differs. */
     g_assert_true(g_file_set_contents(path, data, size, NULL));
-    end(load(path, ",vram-size=32M,visible-vram-size=16M", "failed"));
-    end(load(path, ",vram-size=64M,visible-vram-size=32M", "failed"));
-    v = load(path, ",vram-size=32M", "completed");
+    end(load(path, ",vram-size=64M,visible-vram-size=16M", "failed"));
+    end(load(path, ",vram-size=128M,visible-vram-size=64M", "failed"));
+    v = load(path, ",vram-size=64M", "completed");
     v->tail = 1;
     run_well(v);
     g_assert_cmphex(reg(v, VPFN_REG_FENCE), ==, LANDMARK);
@@ -2603,7 +2604,7 @@ static void test_migrate_stray_timer(void)
                  idle[i].value);
     }
     g_assert_true(g_file_set_contents(path, data, size, NULL));
-    v = load(path, ",vram-size=32M", "completed");
+    v = load(path, ",vram-size=64M", "completed");
     unlink(path);
     step(v);
     g_assert_cmphex(reg(v, VPFN_REG_CTRL), ==, VPFN_CTRL_ENABLE);
