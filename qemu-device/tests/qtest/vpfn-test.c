@@ -2029,6 +2029,23 @@ static void test_unplug_memdev(void)
     end(v);
 }
 
+/* What a surprise removal ends with: first gone, then told to leave */
+static void test_unplug_gone(void)
+{
+    Vpfn *v = start_with_port("-device " SLOT_DEVICE);
+    g_autofree uint8_t *data = NULL;
+
+    find_device(v, SLOT_DEVFN);
+    map_device(v);
+    data = start_long_copy(v);
+    qtest_qom_set_bool(v->qts, GPU, "inject-gone", true);
+    g_assert_cmphex(reg(v, VPFN_REG_ID), ==, UINT32_MAX);
+    qtest_qmp_device_del_send(v->qts, "gpu");
+    power_slot(v, slot_off);
+    qtest_qmp_eventwait(v->qts, "DEVICE_DELETED");
+    end(v);
+}
+
 static void test_unplug_by_dma(void)
 {
     Vpfn *v = start_with_port("-device " SLOT_DEVICE);
@@ -2740,6 +2757,7 @@ int main(int argc, char **argv)
 
     qtest_add_func("vpfn/unplug/in-flight", test_unplug_in_flight);
     qtest_add_func("vpfn/unplug/memdev", test_unplug_memdev);
+    qtest_add_func("vpfn/unplug/gone", test_unplug_gone);
 
     qtest_add_func("vpfn/inject/hang", test_inject_hang);
     qtest_add_func("vpfn/inject/dma-error", test_inject_dma_error);
