@@ -2240,6 +2240,12 @@ static void test_inject_gone(void)
     assert_copy_is_abandoned(v, data);
     enable(v);
     execute(v, &d);
+
+    /* Its return alone resets it, too. */
+    enable_messages(v);
+    qtest_qom_set_bool(v->qts, GPU, "inject-gone", true);
+    qtest_qom_set_bool(v->qts, GPU, "inject-gone", false);
+    assert_config_is_reset(v);
     end(v);
 }
 
