@@ -2548,22 +2548,25 @@ static uint8_t *find_landmark(char *data, gsize size)
     return p;
 }
 
-/* A copy from a list of two entries to VRAM, in the middle of the first */
-static void save_list_copy(const char *path)
+/* A copy from a list of two entries, in the middle of the first */
+static void save_list_copy(const char *path, uint8_t dst_space)
 {
+    bool to_list = dst_space == VPFN_SPACE_LIST;
     Vpfn *v = start();
 
     write_entry(v, SRC_LIST, 0, SRC_MEM, 5 * MiB, 0);
     write_entry(v, SRC_LIST, 1, DST_MEM, 3 * MiB, 0);
+    write_entry(v, DST_LIST, 0, DST_MEM + 8 * MiB, 8 * MiB, 0);
     set_reg(v, VPFN_REG_FENCE, LANDMARK);
     enable(v);
     submit(v, &(Desc) {
         .op = VPFN_OP_COPY,
         .src_space = VPFN_SPACE_LIST,
-        .dst_space = VPFN_SPACE_VRAM,
+        .dst_space = dst_space,
         .src = SRC_LIST,
-        .dst = 4096,
+        .dst = to_list ? DST_LIST : 4096,
         .src_count = 2,
+        .dst_count = to_list,
         .length = 8 * MiB,
     });
     step(v);
@@ -2592,7 +2595,7 @@ static void test_migrate_bad_state(void)
     gsize size, i;
     Vpfn *v;
 
-    save_list_copy(path);
+    save_list_copy(path, VPFN_SPACE_VRAM);
     g_assert_true(g_file_get_contents(path, &data, &size, NULL));
     for (i = 0; i < ARRAY_SIZE(bad_states); i++) {
         load_changed(path, data, size, &bad_states[i]);
@@ -2610,6 +2613,21 @@ static void test_migrate_bad_state(void)
     end(v);
 }
 
+/* Between two lists nothing else tells how much there is to do. */
+static void test_migrate_bad_progress(void)
+{
+    static const BadState beyond_end = { AT_DONE, 8, 8 * MiB + 1 };
+    g_autofree char *path = make_file(0, "progress");
+    g_autofree char *data = NULL;
+    gsize size;
+
+    save_list_copy(path, VPFN_SPACE_LIST);
+    g_assert_true(g_file_get_contents(path, &data, &size, NULL));
+    end(load(path, ",vram-size=64M", "completed"));
+    load_changed(path, data, size, &beyond_end);
+    unlink(path);
+}
+
 /* A timer that the saved state armed for nothing does nothing. */
 static void test_migrate_stray_timer(void)
 {
@@ -2620,7 +2638,7 @@ static void test_migrate_stray_timer(void)
     Vpfn *v;
     int i;
 
-    save_list_copy(path);
+    save_list_copy(path, VPFN_SPACE_VRAM);
     g_assert_true(g_file_get_contents(path, &data, &size, NULL));
     for (i = 0; i < ARRAY_SIZE(idle); i++) {
         patch_be(find_landmark(data, size) + idle[i].at, idle[i].size,
@@ -2778,6 +2796,7 @@ int main(int argc, char **argv)
     qtest_add_func("vpfn/migrate/faults", test_migrate_faults);
     qtest_add_func("vpfn/migrate/gone", test_migrate_gone);
     qtest_add_func("vpfn/migrate/bad-state", test_migrate_bad_state);
+    qtest_add_func("vpfn/migrate/bad-progress", test_migrate_bad_progress);
     qtest_add_func("vpfn/migrate/stray-timer", test_migrate_stray_timer);
 
     return g_test_run();
