@@ -2,7 +2,7 @@
 # Every command of the project. What they write lands in out/, or where OUT= says;
 # what they build is kept in ${XDG_CACHE_HOME:-~/.cache}/vpfn.
 
-.PHONY: help run check lint selftest shell kernel-tree qemu-tree igt-tree clean
+.PHONY: help run check qtest fuzz-device lint selftest shell kernel-tree qemu-tree igt-tree clean
 .SILENT:
 
 ## help: this list
@@ -16,6 +16,14 @@ run:
 ## check: run all tests on the debug kernel; results in out/check/
 check:
 	vm/check.sh
+
+## qtest: the device's own tests, without a guest; results in out/check/
+qtest:
+	vm/qtest.sh
+
+## fuzz-device: QEMU's fuzzer on the device, for SECONDS=600; findings in out/fuzz/
+fuzz-device:
+	vm/fuzz-device.sh $(SECONDS)
 
 ## lint: the checkers of the Linux and QEMU trees, sparse, W=1, shellcheck
 lint:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Does this host have the programs that a command needs? Installs what is missing,
 # by apt, as root or through sudo; asks neither network nor root if nothing is.
-# usage: host-packages.sh run|lint...
+# usage: host-packages.sh run|lint|fuzz...
 
 . "$(dirname "$0")/lib.sh"
 
@@ -14,6 +14,7 @@ run_packages=(
 	mmdebstrap e2fsprogs jq
 )
 lint_packages=(shellcheck)
+fuzz_packages=(clang libclang-rt-dev)
 
 # An ordinary user makes the root file system in a user namespace, and its image
 # with the owners that it had there.
@@ -26,6 +27,7 @@ wanted_packages() {
 		case $group in
 		run) printf '%s\n' "${run_packages[@]}" ;;
 		lint) printf '%s\n' "${lint_packages[@]}" ;;
+		fuzz) printf '%s\n' "${fuzz_packages[@]}" ;;
 		*) die "no group of packages is called $group" ;;
 		esac
 	done

@@ -50,8 +50,10 @@ igt_checkpatch() {
 
 qemu_checkpatch() {
 	cd "$qemu_tree"
-	(cd "$top/qemu-device" && find . -name '*.[ch]' -printf '%P\0') |
-		xargs -0 perl scripts/checkpatch.pl --strict --terse -f
+	{
+		(cd "$top/qemu-device" && find . -name '*.[ch]' -printf '%P\0')
+		printf '%s\0' include/hw/misc/vpfn_regs.h
+	} | xargs -0 perl scripts/checkpatch.pl --strict --terse -f
 }
 
 # Both speak for files that are compiled, so all of them are compiled again. The
@@ -89,5 +91,6 @@ check "driver, W=1 and sparse" warnings_and_sparse
 check "driver, kernel-doc" kernel_doc
 check "tests, checkpatch --strict with IGT's options" igt_checkpatch
 check "device, QEMU's checkpatch" qemu_checkpatch
+check "device, specification and qtests" "$top/vm/spec-coverage.sh"
 check "scripts, shellcheck" shell_scripts
 exit $status

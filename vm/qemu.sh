@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Which QEMU runs the VM? One built from Debian's source with our device in it.
-# Prints the directory that holds qemu-system-x86_64 and, in share/, its firmware.
+# Prints the directory that holds qemu-system-x86_64, the device's qtests (vpfn-test),
+# and, in share/, the firmware.
 # usage: qemu.sh         builds
 #        qemu.sh --tree  builds, and prints the tree it was built from instead
 # QEMU_SRC: a tree of one's own to take instead; it is copied.
@@ -89,8 +90,9 @@ build() {
 	mkdir -p "$work/build"
 	cd "$work/build"
 	[ -e build.ninja ] || configure "$work/tree"
-	ninja qemu-system-x86_64
+	ninja qemu-system-x86_64 tests/qtest/vpfn-test
 	strip -o "$new/qemu-system-x86_64" qemu-system-x86_64
+	strip -o "$new/vpfn-test" tests/qtest/vpfn-test
 	cp -rL "$packages/firmware/usr/share/qemu" "$new/share"
 	cp -L "$packages/firmware/usr/share/seabios/"*.bin "$new/share"
 }

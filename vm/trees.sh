@@ -86,6 +86,9 @@ overlay_qemu() {
 	put "$top/drivers/gpu/drm/vpfn/vpfn_regs.h" "$tree/include/hw/misc/vpfn_regs.h"
 	[ ! -e "$tree/docs/specs/vpfn.rst" ] ||
 		put_line "$tree/docs/specs/index.rst" after '   edu' '   vpfn'
+	[ ! -e "$tree/tests/qtest/vpfn-test.c" ] ||
+		put_line "$tree/tests/qtest/meson.build" before 'qtests_x86_64 = qtests_i386' \
+			"qtests_i386 += config_all_devices.has_key('CONFIG_VPFN') ? ['vpfn-test'] : []"
 }
 
 kind=${1:-}

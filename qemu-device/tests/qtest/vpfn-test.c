@@ -1,0 +1,2803 @@
+/*
+ * QTest testcase for the vpfn virtual GPU
+ *
+ * The expectations are those of docs/specs/vpfn.rst. The virtual clock stands
+ * still unless a test moves it, so that work in flight stays where it is.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bitops.h"
+#include "qemu/bswap.h"
+#include "qemu/units.h"
+#include "hw/misc/vpfn_regs.h"
+#include "hw/pci/pci_regs.h"
+#include "libqtest.h"
+#include "libqos/pci.h"
+#include "libqos/pci-pc.h"
+#include "qobject/qdict.h"
+
+/* Where the tests put the BARs: VRAM beyond what 32 bits reach */
+#define REGS_ADDR       0xe0000000u
+#define MSIX_ADDR       0xe0001000u
+#define ECAM_ADDR       0xb0000000u
+#define VRAM_ADDR       (256 * GiB)
+
+/* Guest memory: 128 MiB, and nothing at HOLE */
+#define MSG_ADDR        0x00080000u
+#define RING_ADDR       0x00100000u
+#define SRC_LIST        0x00400000u
+#define DST_LIST        0x00600000u
+#define SRC_MEM         0x01000000u
+#define DST_MEM         0x02000000u
+#define HOLE            0x90000000u
+
+#define SRC_VRAM        0
+#define DST_VRAM        (4 * MiB)
+#define VRAM_SIZE       (64 * MiB)
+#define REGION_SIZE     (2 * MiB)
+
+#define RING_SIZE       8
+
+/* More than two slices */
+#define LONG_COPY       (17 * MiB)
+
+#define GPU             "/machine/peripheral/gpu"
+#define GPU_DEVFN       (4 << 3)
+
+typedef struct Vpfn {
+    QTestState *qts;
+    QPCIBus *bus;
+    QPCIDevice *pdev;
+    uint32_t tail;
+} Vpfn;
+
+typedef struct Desc {
+    uint8_t op;
+    uint8_t flags;
+    uint8_t src_space;
+    uint8_t dst_space;
+    uint32_t fence;
+    uint64_t length;
+    uint64_t src;
+    uint64_t dst;
+    uint32_t src_count;
+    uint32_t dst_count;
+    uint32_t pattern;
+} Desc;
+
+/* The device */
+
+static uint32_t reg(Vpfn *v, uint32_t offset)
+{
+    return qtest_readl(v->qts, REGS_ADDR + offset);
+}
+
+static void set_reg(Vpfn *v, uint32_t offset, uint32_t val)
+{
+    qtest_writel(v->qts, REGS_ADDR + offset, val);
+}
+
+static void write_bars(Vpfn *v)
+{
+    qpci_config_writel(v->pdev, PCI_BASE_ADDRESS_0, REGS_ADDR);
+    qpci_config_writel(v->pdev, PCI_BASE_ADDRESS_2,
+                       extract64(VRAM_ADDR, 0, 32));
+    qpci_config_writel(v->pdev, PCI_BASE_ADDRESS_3,
+                       extract64(VRAM_ADDR, 32, 32));
+    qpci_config_writel(v->pdev, PCI_BASE_ADDRESS_4, MSIX_ADDR);
+}
+
+static void write_command(Vpfn *v, uint16_t command)
+{
+    qpci_config_writew(v->pdev, PCI_COMMAND, command);
+}
+
+static void map_device(Vpfn *v)
+{
+    write_bars(v);
+    write_command(v, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+}
+
+static void find_device(Vpfn *v, int devfn)
+{
+    v->pdev = qpci_device_find(v->bus, devfn);
+    g_assert_nonnull(v->pdev);
+}
+
+static Vpfn *start_qemu(const char *args)
+{
+    Vpfn *v = g_new0(Vpfn, 1);
+
+    v->qts = qtest_initf("-M q35 -m 128M -nodefaults %s", args);
+    v->bus = qpci_new_pc(v->qts, NULL);
+    return v;
+}
+
+static Vpfn *start_with(const char *options)
+{
+    g_autofree char *args =
+        g_strdup_printf("-device vpfn,id=gpu,addr=4%s", options);
+    Vpfn *v = start_qemu(args);
+
+    find_device(v, GPU_DEVFN);
+    map_device(v);
+    return v;
+}
+
+static Vpfn *start(void)
+{
+    return start_with(",vram-size=64M");
+}
+
+static void end(Vpfn *v)
+{
+    g_free(v->pdev);
+    qpci_free_pc(v->bus);
+    qtest_quit(v->qts);
+    g_free(v);
+}
+
+/* The ring */
+
+static void enable_ring(Vpfn *v, uint64_t addr, uint32_t size)
+{
+    set_reg(v, VPFN_REG_RING_BASE_LO, extract64(addr, 0, 32));
+    set_reg(v, VPFN_REG_RING_BASE_HI, extract64(addr, 32, 32));
+    set_reg(v, VPFN_REG_RING_SIZE, size);
+    set_reg(v, VPFN_REG_CTRL, VPFN_CTRL_ENABLE);
+    v->tail = 0;
+}
+
+static void enable(Vpfn *v)
+{
+    enable_ring(v, RING_ADDR, RING_SIZE);
+    g_assert_cmphex(reg(v, VPFN_REG_CTRL), ==, VPFN_CTRL_ENABLE);
+}
+
+static void reset_engine(Vpfn *v)
+{
+    set_reg(v, VPFN_REG_CTRL, VPFN_CTRL_RESET);
+}
+
+static void write_raw(Vpfn *v, uint32_t index, const uint8_t *raw)
+{
+    qtest_memwrite(v->qts, RING_ADDR + index * VPFN_DESC_SIZE, raw,
+                   VPFN_DESC_SIZE);
+}
+
+static void encode(const Desc *d, uint8_t *raw)
+{
+    memset(raw, 0, VPFN_DESC_SIZE);
+    stb_p(raw + VPFN_DESC_OP, d->op);
+    stb_p(raw + VPFN_DESC_FLAGS, d->flags);
+    stb_p(raw + VPFN_DESC_SRC_SPACE, d->src_space);
+    stb_p(raw + VPFN_DESC_DST_SPACE, d->dst_space);
+    stl_le_p(raw + VPFN_DESC_FENCE, d->fence);
+    stq_le_p(raw + VPFN_DESC_LENGTH, d->length);
+    stq_le_p(raw + VPFN_DESC_SRC_ADDR, d->src);
+    stq_le_p(raw + VPFN_DESC_DST_ADDR, d->dst);
+    stl_le_p(raw + VPFN_DESC_SRC_COUNT, d->src_count);
+    stl_le_p(raw + VPFN_DESC_DST_COUNT, d->dst_count);
+    stl_le_p(raw + VPFN_DESC_PATTERN, d->pattern);
+}
+
+/* Writes a descriptor, and leaves the doorbell alone. */
+static void queue(Vpfn *v, const Desc *d)
+{
+    uint8_t raw[VPFN_DESC_SIZE];
+
+    encode(d, raw);
+    write_raw(v, v->tail, raw);
+    v->tail = (v->tail + 1) % RING_SIZE;
+}
+
+static void ring_doorbell(Vpfn *v)
+{
+    set_reg(v, VPFN_REG_RING_TAIL, v->tail);
+}
+
+static void submit(Vpfn *v, const Desc *d)
+{
+    queue(v, d);
+    ring_doorbell(v);
+}
+
+/* The time from one slice of work to the next: each call runs one. */
+static void step(Vpfn *v)
+{
+    qtest_clock_step(v->qts, 20 * 1000);
+}
+
+static bool is_busy(Vpfn *v)
+{
+    return reg(v, VPFN_REG_STATUS) & VPFN_STATUS_BUSY;
+}
+
+static void run(Vpfn *v)
+{
+    int i;
+
+    for (i = 0; is_busy(v); i++) {
+        g_assert_cmpint(i, <, 10000);
+        step(v);
+    }
+}
+
+static void run_well(Vpfn *v)
+{
+    run(v);
+    g_assert_cmpuint(reg(v, VPFN_REG_ERROR), ==, VPFN_ERROR_NONE);
+    g_assert_cmpuint(reg(v, VPFN_REG_RING_HEAD), ==, v->tail);
+}
+
+static void execute(Vpfn *v, const Desc *d)
+{
+    submit(v, d);
+    run_well(v);
+}
+
+static void assert_stopped(Vpfn *v, uint32_t error, uint32_t index)
+{
+    g_assert_cmpuint(reg(v, VPFN_REG_ERROR), ==, error);
+    g_assert_cmpuint(reg(v, VPFN_REG_ERROR_INDEX), ==, index);
+    g_assert_cmpuint(reg(v, VPFN_REG_RING_HEAD), ==, index);
+    g_assert_cmphex(reg(v, VPFN_REG_STATUS), ==, VPFN_STATUS_ERROR);
+    g_assert_cmphex(reg(v, VPFN_REG_CTRL), ==, 0);
+    g_assert_cmphex(reg(v, VPFN_REG_INT_STATUS) & VPFN_INT_ERROR, ==,
+                    VPFN_INT_ERROR);
+}
+
+/* A descriptor that fails alone: afterwards the engine works again. */
+static void assert_fails(Vpfn *v, const Desc *d, uint32_t error)
+{
+    static const Desc nop = { .op = VPFN_OP_NOP };
+
+    reset_engine(v);
+    enable(v);
+    queue(v, &nop);
+    submit(v, d);
+    run(v);
+    assert_stopped(v, error, 1);
+
+    reset_engine(v);
+    g_assert_cmpuint(reg(v, VPFN_REG_ERROR), ==, VPFN_ERROR_NONE);
+    enable(v);
+    execute(v, &nop);
+}
+
+/* Contents */
+
+static uint8_t *random_bytes(size_t size)
+{
+    uint32_t *data = g_malloc(ROUND_UP(size, 4));
+    size_t i;
+
+    for (i = 0; i < DIV_ROUND_UP(size, 4); i++) {
+        data[i] = g_test_rand_int();
+    }
+    return (uint8_t *)data;
+}
+
+/* The time that the qtest protocol takes grows with the square of the size. */
+#define CHUNK           (16 * KiB)
+
+static uint8_t *fill_random(Vpfn *v, uint64_t addr, size_t size)
+{
+    uint8_t *data = random_bytes(size);
+    size_t i;
+
+    for (i = 0; i < size; i += CHUNK) {
+        qtest_bufwrite(v->qts, addr + i, data + i, MIN(CHUNK, size - i));
+    }
+    return data;
+}
+
+static uint8_t *read_bytes(Vpfn *v, uint64_t addr, size_t size)
+{
+    uint8_t *data = g_malloc(size);
+    size_t i;
+
+    for (i = 0; i < size; i += CHUNK) {
+        qtest_bufread(v->qts, addr + i, data + i, MIN(CHUNK, size - i));
+    }
+    return data;
+}
+
+static void assert_bytes(Vpfn *v, uint64_t addr, const uint8_t *expected,
+                         size_t size)
+{
+    g_autofree uint8_t *data = read_bytes(v, addr, size);
+    size_t i;
+
+    for (i = 0; i < size; i++) {
+        if (data[i] != expected[i]) {
+            g_error("0x%02x instead of 0x%02x at offset 0x%zx of 0x%" PRIx64,
+                    data[i], expected[i], i, addr);
+        }
+    }
+}
+
+/*
+ * A region of VRAM or system memory with an operand in it, linear or as the
+ * pieces of a list, none of them aligned, and bytes around that nobody may
+ * touch.
+ */
+#define OPERAND_LENGTH  200001
+#define OPERAND_OFFSET  4099
+#define PIECE_PITCH     0x12000
+
+typedef struct Operand {
+    uint8_t space;
+    uint64_t cpu_addr;
+    uint64_t addr;
+    uint32_t count;
+    uint8_t *image;
+} Operand;
+
+static const uint32_t piece_sizes[] = { 1, 4096, 3, 70000, 4093 };
+
+/* Data bytes [pos, pos + *length) are at this offset of the region. */
+static uint32_t piece_at(const Operand *o, uint32_t index, uint32_t pos,
+                         uint32_t *length)
+{
+    if (o->space != VPFN_SPACE_LIST) {
+        *length = OPERAND_LENGTH;
+        return OPERAND_OFFSET;
+    }
+    *length = MIN(piece_sizes[index % ARRAY_SIZE(piece_sizes)],
+                  OPERAND_LENGTH - pos);
+    /* Later pieces at lower addresses */
+    return REGION_SIZE - (index + 1) * PIECE_PITCH + index;
+}
+
+static void write_entry(Vpfn *v, uint64_t list, uint32_t index, uint64_t addr,
+                        uint32_t length, uint32_t reserved)
+{
+    uint8_t raw[VPFN_ENTRY_SIZE];
+
+    stq_le_p(raw + VPFN_ENTRY_ADDR, addr);
+    stl_le_p(raw + VPFN_ENTRY_LENGTH, length);
+    stl_le_p(raw + VPFN_ENTRY_RESERVED, reserved);
+    qtest_memwrite(v->qts, list + index * VPFN_ENTRY_SIZE, raw, sizeof(raw));
+}
+
+static void write_list(Vpfn *v, Operand *o)
+{
+    uint32_t pos, length;
+
+    for (pos = 0; pos < OPERAND_LENGTH; pos += length, o->count++) {
+        uint32_t offset = piece_at(o, o->count, pos, &length);
+
+        write_entry(v, o->addr, o->count, o->cpu_addr + offset, length, 0);
+    }
+    g_assert_cmpuint(o->count * PIECE_PITCH, <=, REGION_SIZE);
+}
+
+static void init_operand(Vpfn *v, Operand *o, uint8_t space, uint64_t vram,
+                         uint64_t mem, uint64_t list)
+{
+    *o = (Operand) { .space = space, .cpu_addr = mem };
+    switch (space) {
+    case VPFN_SPACE_VRAM:
+        o->cpu_addr = VRAM_ADDR + vram;
+        o->addr = vram + OPERAND_OFFSET;
+        break;
+    case VPFN_SPACE_SYSTEM:
+        o->addr = mem + OPERAND_OFFSET;
+        break;
+    case VPFN_SPACE_LIST:
+        /* Lists need no alignment either */
+        o->addr = list + 5;
+        write_list(v, o);
+        break;
+    }
+    o->image = fill_random(v, o->cpu_addr, REGION_SIZE);
+}
+
+static void init_src(Vpfn *v, Operand *o, uint8_t space)
+{
+    init_operand(v, o, space, SRC_VRAM, SRC_MEM, SRC_LIST);
+}
+
+static void init_dst(Vpfn *v, Operand *o, uint8_t space)
+{
+    init_operand(v, o, space, DST_VRAM, DST_MEM, DST_LIST);
+}
+
+static void get_data(const Operand *o, uint8_t *data)
+{
+    uint32_t pos, length, index = 0;
+
+    for (pos = 0; pos < OPERAND_LENGTH; pos += length) {
+        uint32_t offset = piece_at(o, index++, pos, &length);
+
+        memcpy(data + pos, o->image + offset, length);
+    }
+}
+
+static void put_data(const Operand *o, const uint8_t *data)
+{
+    uint32_t pos, length, index = 0;
+
+    for (pos = 0; pos < OPERAND_LENGTH; pos += length) {
+        uint32_t offset = piece_at(o, index++, pos, &length);
+
+        memcpy(o->image + offset, data + pos, length);
+    }
+}
+
+/* The region is as the image says, inside the operand and around it. */
+static void check_operand(Vpfn *v, Operand *o)
+{
+    assert_bytes(v, o->cpu_addr, o->image, REGION_SIZE);
+    g_free(o->image);
+}
+
+/* One bit at a time: slow, and obviously the CRC that is specified */
+static uint32_t reference_crc(const uint8_t *data, size_t size)
+{
+    uint32_t crc = UINT32_MAX;
+    size_t i;
+    int bit;
+
+    for (i = 0; i < size; i++) {
+        crc ^= data[i];
+        for (bit = 0; bit < 8; bit++) {
+            crc = crc & 1 ? crc >> 1 ^ 0x82f63b78 : crc >> 1;
+        }
+    }
+    return ~crc;
+}
+
+/* Messages: the tests have them written to memory. */
+
+static uint8_t msix_cap(Vpfn *v)
+{
+    return qpci_find_capability(v->pdev, PCI_CAP_ID_MSIX, 0);
+}
+
+static void write_msix_flags(Vpfn *v, uint16_t flags)
+{
+    qpci_config_writew(v->pdev, msix_cap(v) + PCI_MSIX_FLAGS, flags);
+}
+
+static void mask_vector(Vpfn *v, unsigned vector, bool mask)
+{
+    qtest_writel(v->qts, MSIX_ADDR + vector * PCI_MSIX_ENTRY_SIZE +
+                 PCI_MSIX_ENTRY_VECTOR_CTRL,
+                 mask ? PCI_MSIX_ENTRY_CTRL_MASKBIT : 0);
+}
+
+static uint32_t message_data(unsigned vector)
+{
+    return 0x5ab0 + vector;
+}
+
+static void program_vector(Vpfn *v, unsigned vector, uint64_t addr)
+{
+    uint64_t entry = MSIX_ADDR + vector * PCI_MSIX_ENTRY_SIZE;
+
+    qtest_writel(v->qts, entry + PCI_MSIX_ENTRY_LOWER_ADDR, addr);
+    qtest_writel(v->qts, entry + PCI_MSIX_ENTRY_UPPER_ADDR, addr >> 32);
+    qtest_writel(v->qts, entry + PCI_MSIX_ENTRY_DATA, message_data(vector));
+    mask_vector(v, vector, false);
+}
+
+static void enable_messages(Vpfn *v)
+{
+    unsigned vector;
+
+    for (vector = 0; vector < VPFN_NUM_VECTORS; vector++) {
+        program_vector(v, vector, MSG_ADDR + 4 * vector);
+    }
+    write_msix_flags(v, PCI_MSIX_FLAGS_ENABLE);
+}
+
+/* Was there a message since the last call? */
+static bool got_message(Vpfn *v, unsigned vector)
+{
+    uint64_t addr = MSG_ADDR + 4 * vector;
+    uint32_t data = qtest_readl(v->qts, addr);
+
+    qtest_writel(v->qts, addr, 0);
+    if (data) {
+        g_assert_cmphex(data, ==, message_data(vector));
+    }
+    return data;
+}
+
+static bool is_pending(Vpfn *v, unsigned vector)
+{
+    return qtest_readl(v->qts, MSIX_ADDR + 0x800) & BIT(vector);
+}
+
+static const Desc nop = { .op = VPFN_OP_NOP };
+
+static Desc nop_with_fence(uint32_t fence)
+{
+    return (Desc) {
+        .op = VPFN_OP_NOP,
+        .flags = VPFN_FLAG_FENCE | VPFN_FLAG_INTERRUPT,
+        .fence = fence,
+    };
+}
+
+/* Goes towards higher addresses, because the destination is below. */
+static const Desc long_copy = {
+    .op = VPFN_OP_COPY,
+    .flags = VPFN_FLAG_FENCE | VPFN_FLAG_INTERRUPT,
+    .fence = 77,
+    .src_space = VPFN_SPACE_VRAM,
+    .dst_space = VPFN_SPACE_VRAM,
+    .src = 32 * MiB,
+    .dst = 0,
+    .length = LONG_COPY,
+};
+
+/* Starts long_copy and stops the clock in its middle. Returns the source. */
+static uint8_t *start_long_copy(Vpfn *v)
+{
+    uint8_t *data = fill_random(v, VRAM_ADDR + long_copy.src, LONG_COPY);
+
+    qtest_memset(v->qts, VRAM_ADDR + long_copy.dst, 0, LONG_COPY);
+    enable(v);
+    submit(v, &long_copy);
+    step(v);
+    g_assert_true(is_busy(v));
+    return data;
+}
+
+/* The beginning is copied, the end is not: it is in flight. */
+static void assert_copy_is_partial(Vpfn *v, const uint8_t *data)
+{
+    static const uint8_t zeroes[4096];
+
+    assert_bytes(v, VRAM_ADDR + long_copy.dst, data, 4096);
+    assert_bytes(v, VRAM_ADDR + long_copy.dst + LONG_COPY - 4096, zeroes, 4096);
+}
+
+static void assert_copy_is_abandoned(Vpfn *v, const uint8_t *data)
+{
+    int i;
+
+    for (i = 0; i < 10; i++) {
+        step(v);
+    }
+    assert_copy_is_partial(v, data);
+    g_assert_cmphex(reg(v, VPFN_REG_STATUS) & VPFN_STATUS_BUSY, ==, 0);
+    g_assert_cmphex(reg(v, VPFN_REG_INT_STATUS) & VPFN_INT_FENCE, ==, 0);
+    g_assert_cmpuint(reg(v, VPFN_REG_FENCE), !=, long_copy.fence);
+}
+
+static void assert_copy_is_complete(Vpfn *v, const uint8_t *data)
+{
+    run_well(v);
+    assert_bytes(v, VRAM_ADDR + long_copy.dst, data, LONG_COPY);
+    g_assert_cmpuint(reg(v, VPFN_REG_FENCE), ==, long_copy.fence);
+    g_assert_cmphex(reg(v, VPFN_REG_INT_STATUS), ==, VPFN_INT_FENCE);
+}
+
+/* Identity and registers */
+
+static uint32_t bar_size_bits(Vpfn *v, uint8_t offset)
+{
+    uint32_t old = qpci_config_readl(v->pdev, offset);
+    uint32_t bits;
+
+    qpci_config_writel(v->pdev, offset, UINT32_MAX);
+    bits = qpci_config_readl(v->pdev, offset);
+    qpci_config_writel(v->pdev, offset, old);
+    return bits;
+}
+
+static void test_identity(void)
+{
+    Vpfn *v = start();
+
+    g_assert_cmphex(qpci_config_readw(v->pdev, PCI_VENDOR_ID), ==, 0x1af4);
+    g_assert_cmphex(qpci_config_readw(v->pdev, PCI_DEVICE_ID), ==, 0x10f0);
+    g_assert_cmphex(qpci_config_readw(v->pdev, PCI_CLASS_DEVICE), ==, 0x0380);
+    g_assert_cmphex(qpci_config_readb(v->pdev, PCI_REVISION_ID), ==, 2);
+    g_assert_cmphex(qpci_config_readb(v->pdev, PCI_INTERRUPT_PIN), ==, 0);
+
+    /* Low bits: type; a 64-bit prefetchable BAR has 0xc */
+    write_command(v, 0);
+    g_assert_cmphex(bar_size_bits(v, PCI_BASE_ADDRESS_0), ==, 0xfffff000);
+    g_assert_cmphex(bar_size_bits(v, PCI_BASE_ADDRESS_1), ==, 0);
+    g_assert_cmphex(bar_size_bits(v, PCI_BASE_ADDRESS_2), ==, 0xfc00000c);
+    g_assert_cmphex(bar_size_bits(v, PCI_BASE_ADDRESS_3), ==, 0xffffffff);
+    g_assert_cmphex(bar_size_bits(v, PCI_BASE_ADDRESS_4), ==, 0xfffff000);
+    g_assert_cmphex(bar_size_bits(v, PCI_BASE_ADDRESS_5), ==, 0);
+    end(v);
+}
+
+static void test_capabilities(void)
+{
+    Vpfn *v = start();
+    uint8_t exp = qpci_find_capability(v->pdev, PCI_CAP_ID_EXP, 0);
+    uint8_t msix = msix_cap(v);
+    uint16_t flags = qpci_config_readw(v->pdev, exp + PCI_EXP_FLAGS);
+
+    g_assert_cmphex(exp, !=, 0);
+    g_assert_cmphex((flags & PCI_EXP_FLAGS_TYPE) >> 4, ==,
+                    PCI_EXP_TYPE_RC_END);
+    g_assert_cmphex(qpci_config_readl(v->pdev, exp + PCI_EXP_DEVCAP) &
+                    PCI_EXP_DEVCAP_FLR, ==, PCI_EXP_DEVCAP_FLR);
+
+    g_assert_cmphex(msix, !=, 0);
+    g_assert_cmphex(qpci_config_readw(v->pdev, msix + PCI_MSIX_FLAGS), ==, 1);
+    g_assert_cmphex(qpci_config_readl(v->pdev, msix + PCI_MSIX_TABLE), ==, 4);
+    g_assert_cmphex(qpci_config_readl(v->pdev, msix + PCI_MSIX_PBA), ==, 0x804);
+    g_assert_cmphex(qpci_find_capability(v->pdev, PCI_CAP_ID_MSI, 0), ==, 0);
+    end(v);
+}
+
+typedef struct RegInfo {
+    uint32_t offset;
+    uint32_t reset;
+    /* Bits that keep what is written while the engine is disabled */
+    uint32_t writable;
+} RegInfo;
+
+static const RegInfo reg_infos[] = {
+    { VPFN_REG_ID, 0x4e465056, 0 },
+    { VPFN_REG_REVISION, 2, 0 },
+    { VPFN_REG_VRAM_SIZE_LO, VRAM_SIZE, 0 },
+    { VPFN_REG_VRAM_SIZE_HI, 0, 0 },
+    { VPFN_REG_VISIBLE_SIZE_LO, VRAM_SIZE, 0 },
+    { VPFN_REG_VISIBLE_SIZE_HI, 0, 0 },
+    { VPFN_REG_CTRL, 0, 0 },
+    { VPFN_REG_STATUS, 0, 0 },
+    { VPFN_REG_ERROR, 0, 0 },
+    { VPFN_REG_ERROR_INDEX, 0, 0 },
+    { VPFN_REG_RING_BASE_LO, 0, 0xffffffc0 },
+    { VPFN_REG_RING_BASE_HI, 0, 0xffffffff },
+    { VPFN_REG_RING_SIZE, 0, 0xffffffff },
+    { VPFN_REG_RING_HEAD, 0, 0 },
+    { VPFN_REG_RING_TAIL, 0, 0 },
+    { VPFN_REG_FENCE, 0, 0xffffffff },
+    { VPFN_REG_INT_STATUS, 0, 0 },
+    { VPFN_REG_INT_ENABLE, 0, 0x3 },
+};
+
+static const RegInfo *find_reg(uint32_t offset)
+{
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(reg_infos); i++) {
+        if (reg_infos[i].offset == offset) {
+            return &reg_infos[i];
+        }
+    }
+    return NULL;
+}
+
+/* Offsets without a register read as 0, too. */
+static void assert_reset_values(Vpfn *v)
+{
+    uint32_t offset;
+
+    for (offset = 0; offset < VPFN_REGS_SIZE; offset += 4) {
+        const RegInfo *info = find_reg(offset);
+
+        g_assert_cmphex(reg(v, offset), ==, info ? info->reset : 0);
+    }
+}
+
+static void test_reset_values(void)
+{
+    Vpfn *v = start();
+
+    assert_reset_values(v);
+    end(v);
+}
+
+static void test_writable_bits(void)
+{
+    static const uint32_t values[] = { 0xa5a5a5a4, 0x5a5a5a58, 0 };
+    Vpfn *v = start();
+    uint32_t offset;
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(values); i++) {
+        for (offset = 0; offset < VPFN_REGS_SIZE; offset += 4) {
+            set_reg(v, offset, values[i]);
+        }
+        for (offset = 0; offset < VPFN_REGS_SIZE; offset += 4) {
+            const RegInfo *info = find_reg(offset);
+
+            g_assert_cmphex(reg(v, offset), ==,
+                            info ? info->reset | (values[i] & info->writable)
+                                 : 0);
+        }
+    }
+    end(v);
+}
+
+static void test_access_width(void)
+{
+    Vpfn *v = start();
+    QTestState *qts = v->qts;
+
+    /* The register has this value as seen by a valid access. */
+    set_reg(v, VPFN_REG_FENCE, 0x11223344);
+    g_assert_cmphex(qtest_readb(qts, REGS_ADDR + VPFN_REG_FENCE), ==, 0);
+    g_assert_cmphex(qtest_readw(qts, REGS_ADDR + VPFN_REG_FENCE), ==, 0);
+    g_assert_cmphex(qtest_readl(qts, REGS_ADDR + VPFN_REG_FENCE + 2), ==, 0);
+
+    qtest_writeb(qts, REGS_ADDR + VPFN_REG_FENCE, 0x55);
+    qtest_writew(qts, REGS_ADDR + VPFN_REG_FENCE, 0x5555);
+    qtest_writel(qts, REGS_ADDR + VPFN_REG_FENCE + 1, 0x55555555);
+    g_assert_cmphex(reg(v, VPFN_REG_FENCE), ==, 0x11223344);
+    end(v);
+}
+
+static void test_locked_registers(void)
+{
+    static const uint32_t locked[] = {
+        VPFN_REG_RING_BASE_LO, VPFN_REG_RING_BASE_HI, VPFN_REG_RING_SIZE,
+        VPFN_REG_FENCE,
+    };
+    Vpfn *v = start();
+    uint32_t before;
+    size_t i;
+
+    enable(v);
+    for (i = 0; i < ARRAY_SIZE(locked); i++) {
+        before = reg(v, locked[i]);
+        set_reg(v, locked[i], ~before);
+        g_assert_cmphex(reg(v, locked[i]), ==, before);
+    }
+
+    set_reg(v, VPFN_REG_CTRL, 0);
+    for (i = 0; i < ARRAY_SIZE(locked); i++) {
+        set_reg(v, locked[i], 0x40);
+        g_assert_cmphex(reg(v, locked[i]), ==, 0x40);
+    }
+    end(v);
+}
+
+/* VRAM */
+
+static void test_vram(void)
+{
+    Vpfn *v = start();
+    QTestState *qts = v->qts;
+
+    g_assert_cmphex(qtest_readq(qts, VRAM_ADDR), ==, 0);
+    g_assert_cmphex(qtest_readq(qts, VRAM_ADDR + VRAM_SIZE - 8), ==, 0);
+    qtest_writeq(qts, VRAM_ADDR + 5, 0x1122334455667788);
+    g_assert_cmphex(qtest_readb(qts, VRAM_ADDR + 5), ==, 0x88);
+    g_assert_cmphex(qtest_readw(qts, VRAM_ADDR + 7), ==, 0x5566);
+    qtest_writeb(qts, VRAM_ADDR + VRAM_SIZE - 1, 0x99);
+    g_assert_cmphex(qtest_readl(qts, VRAM_ADDR + VRAM_SIZE - 4), ==,
+                    0x99000000);
+
+    qtest_system_reset(qts);
+    map_device(v);
+    g_assert_cmphex(qtest_readb(qts, VRAM_ADDR + VRAM_SIZE - 1), ==, 0x99);
+    end(v);
+}
+
+static uint64_t resident_bytes(Vpfn *v)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/statm",
+                                            qtest_pid(v->qts));
+    g_autofree char *text = NULL;
+    unsigned long pages;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    g_assert_cmpint(sscanf(text, "%*u %lu", &pages), ==, 1);
+    return (uint64_t)pages * qemu_real_host_page_size();
+}
+
+static void test_vram_64g(void)
+{
+    Vpfn *v = start_with(",vram-size=64G");
+    Desc fill = {
+        .op = VPFN_OP_FILL,
+        .dst_space = VPFN_SPACE_VRAM,
+        .dst = 64 * GiB - 5,
+        .length = 5,
+        .pattern = 0x44332211,
+    };
+
+    g_assert_cmphex(reg(v, VPFN_REG_VRAM_SIZE_LO), ==, 0);
+    g_assert_cmphex(reg(v, VPFN_REG_VRAM_SIZE_HI), ==, 16);
+    g_assert_cmphex(reg(v, VPFN_REG_VISIBLE_SIZE_LO), ==, 0);
+    g_assert_cmphex(reg(v, VPFN_REG_VISIBLE_SIZE_HI), ==, 16);
+
+    enable(v);
+    execute(v, &fill);
+    g_assert_cmphex(qtest_readq(v->qts, VRAM_ADDR + 64 * GiB - 8), ==,
+                    0x1144332211000000);
+    /* Sparse: what was not touched takes nothing of the host */
+    g_assert_cmpuint(resident_bytes(v), <, 1 * GiB);
+    end(v);
+}
+
+static void test_aperture(void)
+{
+    Vpfn *v = start_with(",vram-size=64M,visible-vram-size=1M");
+    g_autofree uint8_t *data = NULL;
+    Desc out = {
+        .op = VPFN_OP_COPY,
+        .src_space = VPFN_SPACE_VRAM,
+        .dst_space = VPFN_SPACE_VRAM,
+        .src = 0,
+        .dst = VRAM_SIZE - 4096,
+        .length = 4096,
+    };
+    Desc back = out;
+
+    g_assert_cmphex(reg(v, VPFN_REG_VRAM_SIZE_LO), ==, VRAM_SIZE);
+    g_assert_cmphex(reg(v, VPFN_REG_VISIBLE_SIZE_LO), ==, 1 * MiB);
+    g_assert_cmphex(bar_size_bits(v, PCI_BASE_ADDRESS_2), ==, 0xfff0000c);
+
+    /* To the end of VRAM and back: the CPU sees the beginning alone. */
+    data = fill_random(v, VRAM_ADDR, 4096);
+    qtest_writel(v->qts, VRAM_ADDR + 1 * MiB, 0x12345678);
+    g_assert_cmphex(qtest_readl(v->qts, VRAM_ADDR + 1 * MiB), !=, 0x12345678);
+    enable(v);
+    execute(v, &out);
+    qtest_memset(v->qts, VRAM_ADDR, 0, 4096);
+    back.src = out.dst;
+    back.dst = 1 * MiB - 4096;
+    execute(v, &back);
+    assert_bytes(v, VRAM_ADDR + 1 * MiB - 4096, data, 4096);
+    end(v);
+}
+
+static char *make_file(size_t size, const char *suffix)
+{
+    char *path = g_strdup_printf("%s/vpfn-test-%d-%s", g_get_tmp_dir(),
+                                 getpid(), suffix);
+    int fd = open(path, O_CREAT | O_TRUNC | O_RDWR, 0600);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, size), ==, 0);
+    close(fd);
+    return path;
+}
+
+/* The host sees in the file what the engine wrote. */
+static void test_memdev(void)
+{
+    g_autofree char *path = make_file(4 * MiB, "vram");
+    g_autofree char *args = g_strdup_printf(
+        "-object memory-backend-file,id=mem,size=4M,share=on,mem-path=%s "
+        "-device vpfn,id=gpu,addr=4,memdev=mem,visible-vram-size=1M", path);
+    Vpfn *v = start_qemu(args);
+    uint8_t byte;
+    int fd = open(path, O_RDONLY);
+    Desc fill = {
+        .op = VPFN_OP_FILL,
+        .dst_space = VPFN_SPACE_VRAM,
+        .dst = 3 * MiB,
+        .length = 1,
+        .pattern = 0x5a,
+    };
+
+    find_device(v, GPU_DEVFN);
+    map_device(v);
+    g_assert_cmphex(reg(v, VPFN_REG_VRAM_SIZE_LO), ==, 4 * MiB);
+    enable(v);
+    execute(v, &fill);
+    g_assert_cmpint(pread(fd, &byte, 1, 3 * MiB), ==, 1);
+    g_assert_cmphex(byte, ==, 0x5a);
+
+    close(fd);
+    unlink(path);
+    end(v);
+}
+
+/* Operations */
+
+static void test_nop(void)
+{
+    Vpfn *v = start();
+    Desc fenced = nop_with_fence(5);
+
+    enable(v);
+    set_reg(v, VPFN_REG_CTRL, 0);
+    set_reg(v, VPFN_REG_FENCE, 4);
+    enable(v);
+
+    /* Without flags nothing but the head moves. */
+    execute(v, &nop);
+    g_assert_cmpuint(reg(v, VPFN_REG_FENCE), ==, 4);
+    g_assert_cmphex(reg(v, VPFN_REG_INT_STATUS), ==, 0);
+
+    /* Each flag does what it says and no more. */
+    fenced.flags = VPFN_FLAG_FENCE;
+    execute(v, &fenced);
+    g_assert_cmpuint(reg(v, VPFN_REG_FENCE), ==, 5);
+    g_assert_cmphex(reg(v, VPFN_REG_INT_STATUS), ==, 0);
+    fenced.flags = VPFN_FLAG_INTERRUPT;
+    fenced.fence = 0;
+    execute(v, &fenced);
+    g_assert_cmpuint(reg(v, VPFN_REG_FENCE), ==, 5);
+    g_assert_cmphex(reg(v, VPFN_REG_INT_STATUS), ==, VPFN_INT_FENCE);
+    end(v);
+}
+
+static void test_fill(void)
+{
+    static const uint8_t pattern[] = { 0x11, 0x22, 0x33, 0x44 };
+    g_autofree uint8_t *data = g_malloc(OPERAND_LENGTH);
+    Vpfn *v = start();
+    uint8_t space;
+    uint32_t i;
+
+    for (i = 0; i < OPERAND_LENGTH; i++) {
+        data[i] = pattern[i % 4];
+    }
+
+    enable(v);
+    for (space = VPFN_SPACE_VRAM; space <= VPFN_SPACE_LIST; space++) {
+        Operand dst;
+
+        init_dst(v, &dst, space);
+        execute(v, &(Desc) {
+            .op = VPFN_OP_FILL,
+            .dst_space = space,
+            .dst = dst.addr,
+            .dst_count = dst.count,
+            .length = OPERAND_LENGTH,
+            .pattern = 0x44332211,
+        });
+        put_data(&dst, data);
+        check_operand(v, &dst);
+    }
+    end(v);
+}
+
+static void copy_between(Vpfn *v, uint8_t src_space, uint8_t dst_space)
+{
+    g_autofree uint8_t *data = g_malloc(OPERAND_LENGTH);
+    Operand src, dst;
+
+    init_src(v, &src, src_space);
+    init_dst(v, &dst, dst_space);
+    execute(v, &(Desc) {
+        .op = VPFN_OP_COPY,
+        .src_space = src_space,
+        .dst_space = dst_space,
+        .src = src.addr,
+        .dst = dst.addr,
+        .src_count = src.count,
+        .dst_count = dst.count,
+        .length = OPERAND_LENGTH,
+    });
+    get_data(&src, data);
+    put_data(&dst, data);
+    check_operand(v, &src);
+    check_operand(v, &dst);
+}
+
+static void test_copy(void)
+{
+    Vpfn *v = start();
+    uint8_t src, dst;
+
+    enable(v);
+    for (src = VPFN_SPACE_VRAM; src <= VPFN_SPACE_LIST; src++) {
+        for (dst = VPFN_SPACE_VRAM; dst <= VPFN_SPACE_LIST; dst++) {
+            copy_between(v, src, dst);
+        }
+    }
+    end(v);
+}
+
+/* The parts overlap, and are larger than what is copied at once. */
+static void copy_overlapping(Vpfn *v, uint64_t src, uint64_t dst)
+{
+    const size_t length = LONG_COPY + 3;
+    g_autofree uint8_t *image = fill_random(v, VRAM_ADDR, 20 * MiB);
+
+    execute(v, &(Desc) {
+        .op = VPFN_OP_COPY,
+        .src_space = VPFN_SPACE_VRAM,
+        .dst_space = VPFN_SPACE_VRAM,
+        .src = src,
+        .dst = dst,
+        .length = length,
+    });
+    memmove(image + dst, image + src, length);
+    assert_bytes(v, VRAM_ADDR, image, 20 * MiB);
+}
+
+static void test_copy_overlap(void)
+{
+    Vpfn *v = start();
+
+    enable(v);
+    copy_overlapping(v, 4097, 1 * MiB);
+    copy_overlapping(v, 1 * MiB, 4097);
+    copy_overlapping(v, 100, 101);
+    copy_overlapping(v, 101, 100);
+    copy_overlapping(v, 100, 100);
+    end(v);
+}
+
+static uint32_t crc_of(Vpfn *v, const Operand *src, uint8_t dst_space)
+{
+    uint64_t dst = dst_space == VPFN_SPACE_VRAM ? DST_VRAM + 1 : DST_MEM + 1;
+    uint64_t cpu_addr = dst_space == VPFN_SPACE_VRAM ? VRAM_ADDR + dst : dst;
+
+    /* Only these four bytes change. */
+    qtest_writeq(v->qts, cpu_addr - 1, 0xeeeeeeeeeeeeeeee);
+    execute(v, &(Desc) {
+        .op = VPFN_OP_CRC32C,
+        .src_space = src->space,
+        .dst_space = dst_space,
+        .src = src->addr,
+        .src_count = src->count,
+        .dst = dst,
+        .length = OPERAND_LENGTH,
+    });
+    g_assert_cmphex(qtest_readb(v->qts, cpu_addr - 1), ==, 0xee);
+    g_assert_cmphex(qtest_readb(v->qts, cpu_addr + 4), ==, 0xee);
+    return qtest_readl(v->qts, cpu_addr);
+}
+
+static void test_crc(void)
+{
+    g_autofree uint8_t *data = g_malloc(OPERAND_LENGTH);
+    Vpfn *v = start();
+    uint8_t space;
+
+    enable(v);
+    for (space = VPFN_SPACE_VRAM; space <= VPFN_SPACE_LIST; space++) {
+        uint32_t expected;
+        Operand src;
+
+        init_src(v, &src, space);
+        get_data(&src, data);
+        expected = reference_crc(data, OPERAND_LENGTH);
+        g_assert_cmphex(crc_of(v, &src, VPFN_SPACE_VRAM), ==, expected);
+        g_assert_cmphex(crc_of(v, &src, VPFN_SPACE_SYSTEM), ==, expected);
+        check_operand(v, &src);
+    }
+    end(v);
+}
+
+/* The example of the specification, with the source at the end of VRAM */
+static void test_crc_example(void)
+{
+    Vpfn *v = start();
+
+    qtest_memwrite(v->qts, VRAM_ADDR + VRAM_SIZE - 9, "123456789", 9);
+    enable(v);
+    execute(v, &(Desc) {
+        .op = VPFN_OP_CRC32C,
+        .src_space = VPFN_SPACE_VRAM,
+        .dst_space = VPFN_SPACE_VRAM,
+        .src = VRAM_SIZE - 9,
+        .dst = VRAM_SIZE - 4,
+        .length = 9,
+    });
+    g_assert_cmphex(qtest_readl(v->qts, VRAM_ADDR + VRAM_SIZE - 4), ==,
+                    0xe3069283);
+    end(v);
+}
+
+/* Own BARs as system memory: VRAM works, registers do not */
+static void test_own_bars(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = fill_random(v, SRC_MEM, 4096);
+    Desc d = {
+        .op = VPFN_OP_COPY,
+        .src_space = VPFN_SPACE_SYSTEM,
+        .dst_space = VPFN_SPACE_SYSTEM,
+        .src = SRC_MEM,
+        .dst = VRAM_ADDR + 12345,
+        .length = 4096,
+    };
+
+    enable(v);
+    execute(v, &d);
+    assert_bytes(v, VRAM_ADDR + 12345, data, 4096);
+
+    /* A reset, if it were to arrive */
+    qtest_writel(v->qts, SRC_MEM, VPFN_CTRL_RESET);
+    d.length = 4;
+    d.dst = REGS_ADDR + VPFN_REG_CTRL;
+    assert_fails(v, &d, VPFN_ERROR_DMA);
+    d.dst = MSIX_ADDR;
+    assert_fails(v, &d, VPFN_ERROR_DMA);
+    g_assert_cmphex(qtest_readl(v->qts, MSIX_ADDR), ==, 0);
+
+    d.src = REGS_ADDR + VPFN_REG_ID;
+    d.dst = DST_MEM;
+    assert_fails(v, &d, VPFN_ERROR_DMA);
+    g_assert_cmphex(qtest_readl(v->qts, DST_MEM), ==, 0);
+
+    /* The register is there for the CPU as before. */
+    g_assert_cmphex(reg(v, VPFN_REG_ID), ==, VPFN_ID);
+    end(v);
+}
+
+/* The ring */
+
+static void test_ring_wrap(void)
+{
+    Vpfn *v = start();
+    uint32_t i, j, fence = 0;
+
+    enable(v);
+    for (i = 0; i < 5; i++) {
+        /* As many as fit, from another index each time */
+        for (j = 0; j < RING_SIZE - 1; j++) {
+            Desc d = nop_with_fence(++fence);
+
+            queue(v, &d);
+        }
+        ring_doorbell(v);
+        run_well(v);
+        g_assert_cmpuint(reg(v, VPFN_REG_FENCE), ==, fence);
+    }
+    g_assert_cmpuint(v->tail, ==, 5 * (RING_SIZE - 1) % RING_SIZE);
+    end(v);
+}
+
+static void test_ring_sizes(void)
+{
+    static const uint32_t bad[] = {
+        0, 1, 3, 6, 65535, 65537, 131072, 0x80000000, 0xffffffff
+    };
+    Vpfn *v = start();
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(bad); i++) {
+        enable_ring(v, RING_ADDR, bad[i]);
+        assert_stopped(v, VPFN_ERROR_RING, 0);
+        reset_engine(v);
+    }
+
+    enable_ring(v, RING_ADDR, VPFN_RING_SIZE_MAX);
+    g_assert_cmphex(reg(v, VPFN_REG_CTRL), ==, VPFN_CTRL_ENABLE);
+    set_reg(v, VPFN_REG_RING_TAIL, VPFN_RING_SIZE_MAX - 1);
+    g_assert_cmphex(reg(v, VPFN_REG_STATUS), ==, VPFN_STATUS_BUSY);
+    reset_engine(v);
+
+    /* The smallest: indices 0 and 1 take turns. */
+    enable_ring(v, RING_ADDR, VPFN_RING_SIZE_MIN);
+    for (i = 0; i < 3; i++) {
+        set_reg(v, VPFN_REG_RING_TAIL, (i + 1) % 2);
+        g_assert_true(is_busy(v));
+        run(v);
+        g_assert_cmpuint(reg(v, VPFN_REG_RING_HEAD), ==, (i + 1) % 2);
+    }
+    end(v);
+}
+
+/* A ring may end at 2^64 and not beyond it; nothing is there. */
+static void test_ring_address(void)
+{
+    Vpfn *v = start();
+
+    enable_ring(v, -(uint64_t)(RING_SIZE - 1) * VPFN_DESC_SIZE, RING_SIZE);
+    assert_stopped(v, VPFN_ERROR_RING, 0);
+    reset_engine(v);
+
+    enable_ring(v, -(uint64_t)RING_SIZE * VPFN_DESC_SIZE, RING_SIZE);
+    g_assert_cmphex(reg(v, VPFN_REG_CTRL), ==, VPFN_CTRL_ENABLE);
+    set_reg(v, VPFN_REG_RING_TAIL, 3);
+    run(v);
+    assert_stopped(v, VPFN_ERROR_FETCH, 0);
+    end(v);
+}
+
+/* The high half of the address counts: a ring beyond 4 GiB, in VRAM */
+static void test_ring_above_4g(void)
+{
+    Vpfn *v = start();
+    Desc d = nop_with_fence(99);
+    uint8_t raw[VPFN_DESC_SIZE];
+
+    encode(&d, raw);
+    qtest_memwrite(v->qts, VRAM_ADDR + 1 * MiB, raw, sizeof(raw));
+    enable_ring(v, VRAM_ADDR + 1 * MiB, RING_SIZE);
+    set_reg(v, VPFN_REG_RING_TAIL, 1);
+    run(v);
+    g_assert_cmpuint(reg(v, VPFN_REG_FENCE), ==, 99);
+    end(v);
+}
+
+static void test_bad_tail(void)
+{
+    static const uint32_t bad[] = { RING_SIZE, RING_SIZE + 1, 0xffffffff };
+    Vpfn *v = start();
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(bad); i++) {
+        enable(v);
+        execute(v, &nop);
+        set_reg(v, VPFN_REG_RING_TAIL, bad[i]);
+        assert_stopped(v, VPFN_ERROR_TAIL, 1);
+        g_assert_cmpuint(reg(v, VPFN_REG_RING_TAIL), ==, 1);
+        reset_engine(v);
+    }
+    end(v);
+}
+
+static void test_bad_tail_in_flight(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+
+    set_reg(v, VPFN_REG_RING_TAIL, RING_SIZE);
+    assert_stopped(v, VPFN_ERROR_TAIL, 0);
+    assert_copy_is_abandoned(v, data);
+    end(v);
+}
+
+static void test_doorbell_flood(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+    int i;
+
+    /* It neither runs within the write nor puts off what is due. */
+    for (i = 0; i < 1000; i++) {
+        ring_doorbell(v);
+    }
+    assert_copy_is_partial(v, data);
+    for (i = 0; is_busy(v); i++) {
+        g_assert_cmpint(i, <, 100);
+        ring_doorbell(v);
+        qtest_clock_step(v->qts, 10 * 1000);
+        ring_doorbell(v);
+    }
+    assert_copy_is_complete(v, data);
+    end(v);
+}
+
+static void test_doorbell_in_flight(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+    Desc d = nop_with_fence(78);
+
+    /* In order: the fence of the later one comes after the copy. */
+    submit(v, &d);
+    step(v);
+    g_assert_cmpuint(reg(v, VPFN_REG_FENCE), ==, 0);
+    run_well(v);
+    g_assert_cmpuint(reg(v, VPFN_REG_FENCE), ==, 78);
+    assert_bytes(v, VRAM_ADDR + long_copy.dst, data, LONG_COPY);
+    end(v);
+}
+
+static void test_doorbell_takes_back(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+    Desc d = nop_with_fence(78);
+
+    set_reg(v, VPFN_REG_RING_TAIL, 0);
+    assert_copy_is_abandoned(v, data);
+    g_assert_cmphex(reg(v, VPFN_REG_CTRL), ==, VPFN_CTRL_ENABLE);
+
+    /* Index 0 is next, and starts anew. */
+    v->tail = 0;
+    execute(v, &d);
+    g_assert_cmpuint(reg(v, VPFN_REG_FENCE), ==, 78);
+    end(v);
+}
+
+static void test_doorbell_disabled(void)
+{
+    Vpfn *v = start();
+
+    enable(v);
+    set_reg(v, VPFN_REG_CTRL, 0);
+    set_reg(v, VPFN_REG_RING_TAIL, 1);
+    g_assert_cmpuint(reg(v, VPFN_REG_RING_TAIL), ==, 0);
+    g_assert_cmphex(reg(v, VPFN_REG_STATUS), ==, 0);
+    end(v);
+}
+
+/* A descriptor is read when its turn comes, and once. */
+static void test_descriptor_is_read_once(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+    Desc before = nop_with_fence(1), after = nop_with_fence(2);
+
+    submit(v, &before);
+    /* The one that runs is the device's own now, the next is not yet. */
+    v->tail = 0;
+    queue(v, &after);
+    queue(v, &after);
+    run_well(v);
+    assert_bytes(v, VRAM_ADDR + long_copy.dst, data, LONG_COPY);
+    g_assert_cmpuint(reg(v, VPFN_REG_FENCE), ==, 2);
+    end(v);
+}
+
+/* Interrupts */
+
+static void test_messages(void)
+{
+    Vpfn *v = start();
+    Desc d = nop_with_fence(1);
+    Desc bad = { .op = 99 };
+
+    enable_messages(v);
+    enable(v);
+
+    /* Disabled: the cause is noted, and sent when it is enabled. */
+    execute(v, &d);
+    g_assert_cmphex(reg(v, VPFN_REG_INT_STATUS), ==, VPFN_INT_FENCE);
+    g_assert_false(got_message(v, VPFN_VECTOR_FENCE));
+    set_reg(v, VPFN_REG_INT_ENABLE, VPFN_INT_ERROR);
+    g_assert_false(got_message(v, VPFN_VECTOR_FENCE));
+    set_reg(v, VPFN_REG_INT_ENABLE, VPFN_INT_FENCE | VPFN_INT_ERROR);
+    g_assert_true(got_message(v, VPFN_VECTOR_FENCE));
+
+    /* As long as it is not cleared, no second message */
+    execute(v, &d);
+    g_assert_false(got_message(v, VPFN_VECTOR_FENCE));
+    set_reg(v, VPFN_REG_INT_STATUS, VPFN_INT_ERROR);
+    g_assert_cmphex(reg(v, VPFN_REG_INT_STATUS), ==, VPFN_INT_FENCE);
+    set_reg(v, VPFN_REG_INT_STATUS, VPFN_INT_FENCE);
+    g_assert_cmphex(reg(v, VPFN_REG_INT_STATUS), ==, 0);
+    g_assert_false(got_message(v, VPFN_VECTOR_FENCE));
+    execute(v, &d);
+    g_assert_true(got_message(v, VPFN_VECTOR_FENCE));
+
+    /* Errors have the other vector. */
+    g_assert_false(got_message(v, VPFN_VECTOR_ERROR));
+    submit(v, &bad);
+    run(v);
+    assert_stopped(v, VPFN_ERROR_OP, 3);
+    g_assert_true(got_message(v, VPFN_VECTOR_ERROR));
+    g_assert_false(got_message(v, VPFN_VECTOR_FENCE));
+    end(v);
+}
+
+/* Starts a descriptor that interrupts, afresh. */
+static void cause_message(Vpfn *v)
+{
+    Desc d = nop_with_fence(1);
+
+    set_reg(v, VPFN_REG_INT_STATUS, VPFN_INT_FENCE);
+    execute(v, &d);
+    g_assert_cmphex(reg(v, VPFN_REG_INT_STATUS), ==, VPFN_INT_FENCE);
+}
+
+static void test_masked_messages(void)
+{
+    Vpfn *v = start();
+
+    enable_messages(v);
+    enable(v);
+    set_reg(v, VPFN_REG_INT_ENABLE, VPFN_INT_FENCE);
+
+    mask_vector(v, VPFN_VECTOR_FENCE, true);
+    cause_message(v);
+    g_assert_false(got_message(v, VPFN_VECTOR_FENCE));
+    g_assert_true(is_pending(v, VPFN_VECTOR_FENCE));
+    g_assert_false(is_pending(v, VPFN_VECTOR_ERROR));
+    mask_vector(v, VPFN_VECTOR_FENCE, false);
+    g_assert_true(got_message(v, VPFN_VECTOR_FENCE));
+    g_assert_false(is_pending(v, VPFN_VECTOR_FENCE));
+
+    write_msix_flags(v, PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
+    cause_message(v);
+    g_assert_false(got_message(v, VPFN_VECTOR_FENCE));
+    g_assert_true(is_pending(v, VPFN_VECTOR_FENCE));
+    write_msix_flags(v, PCI_MSIX_FLAGS_ENABLE);
+    g_assert_true(got_message(v, VPFN_VECTOR_FENCE));
+    end(v);
+}
+
+static void test_messages_without_msix(void)
+{
+    Vpfn *v = start();
+
+    enable_messages(v);
+    enable(v);
+    set_reg(v, VPFN_REG_INT_ENABLE, VPFN_INT_FENCE);
+
+    write_msix_flags(v, 0);
+    cause_message(v);
+    g_assert_false(is_pending(v, VPFN_VECTOR_FENCE));
+    write_msix_flags(v, PCI_MSIX_FLAGS_ENABLE);
+    g_assert_false(got_message(v, VPFN_VECTOR_FENCE));
+    cause_message(v);
+    g_assert_true(got_message(v, VPFN_VECTOR_FENCE));
+    end(v);
+}
+
+static void test_messages_without_bus_master(void)
+{
+    Vpfn *v = start();
+
+    enable_messages(v);
+    enable(v);
+    cause_message(v);
+    write_command(v, PCI_COMMAND_MEMORY);
+    set_reg(v, VPFN_REG_INT_ENABLE, VPFN_INT_FENCE);
+    write_command(v, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    g_assert_false(got_message(v, VPFN_VECTOR_FENCE));
+    g_assert_false(is_pending(v, VPFN_VECTOR_FENCE));
+    end(v);
+}
+
+/* A message to an own register is blocked like other DMA. */
+static void test_message_to_own_register(void)
+{
+    Vpfn *v = start();
+
+    enable_messages(v);
+    program_vector(v, VPFN_VECTOR_FENCE, REGS_ADDR + VPFN_REG_INT_ENABLE);
+    enable(v);
+    set_reg(v, VPFN_REG_INT_ENABLE, VPFN_INT_FENCE);
+    cause_message(v);
+    g_assert_cmphex(reg(v, VPFN_REG_INT_ENABLE), ==, VPFN_INT_FENCE);
+    end(v);
+}
+
+/* Errors */
+
+typedef struct BadDesc {
+    uint32_t error;
+    Desc desc;
+} BadDesc;
+
+#define COPY(src_, dst_) \
+    .op = VPFN_OP_COPY, .length = 4096, .src = SRC_MEM, .dst = DST_MEM, \
+    .src_space = VPFN_SPACE_##src_, .dst_space = VPFN_SPACE_##dst_
+
+static const BadDesc bad_descs[] = {
+    { VPFN_ERROR_OP, { .op = VPFN_OP_CRC32C + 1 } },
+    { VPFN_ERROR_OP, { .op = 0xff } },
+
+    { VPFN_ERROR_RESERVED, { .flags = 0x4 } },
+    { VPFN_ERROR_RESERVED, { .flags = 0x80 } },
+    { VPFN_ERROR_RESERVED, { .fence = 1 } },
+    { VPFN_ERROR_RESERVED, { .flags = VPFN_FLAG_INTERRUPT, .fence = 1 } },
+    { VPFN_ERROR_RESERVED, { .src = 1 } },
+    { VPFN_ERROR_RESERVED, { .dst = 1ull << 63 } },
+    { VPFN_ERROR_RESERVED, { .src_count = 1 } },
+    { VPFN_ERROR_RESERVED, { .dst_count = 1 } },
+    { VPFN_ERROR_RESERVED, { .pattern = 1 } },
+    { VPFN_ERROR_RESERVED, { COPY(SYSTEM, SYSTEM), .pattern = 1 } },
+    { VPFN_ERROR_RESERVED, { COPY(SYSTEM, SYSTEM), .src_count = 1 } },
+    { VPFN_ERROR_RESERVED, { COPY(VRAM, VRAM), .dst_count = 1 } },
+    { VPFN_ERROR_RESERVED, { .op = VPFN_OP_CRC32C, .pattern = 1 } },
+
+    { VPFN_ERROR_SPACE, { .src_space = VPFN_SPACE_VRAM } },
+    { VPFN_ERROR_SPACE, { .dst_space = VPFN_SPACE_SYSTEM } },
+    { VPFN_ERROR_SPACE, { COPY(SYSTEM, LIST) , .src_space = 4 } },
+    { VPFN_ERROR_SPACE, { COPY(SYSTEM, SYSTEM), .dst_space = 0x22 } },
+    { VPFN_ERROR_SPACE, { COPY(NONE, SYSTEM), .src = 0 } },
+    { VPFN_ERROR_SPACE, { COPY(SYSTEM, NONE), .dst = 0 } },
+    { VPFN_ERROR_SPACE, { .op = VPFN_OP_FILL, .length = 1 } },
+    { VPFN_ERROR_SPACE, { COPY(VRAM, VRAM), .op = VPFN_OP_FILL } },
+    { VPFN_ERROR_SPACE, { COPY(SYSTEM, LIST), .op = VPFN_OP_CRC32C,
+                          .dst_count = 1 } },
+
+    { VPFN_ERROR_LENGTH, { .length = 1 } },
+    { VPFN_ERROR_LENGTH, { COPY(SYSTEM, SYSTEM), .length = 0 } },
+    { VPFN_ERROR_LENGTH, { COPY(SYSTEM, SYSTEM),
+                           .length = VPFN_LENGTH_MAX + 1 } },
+    { VPFN_ERROR_LENGTH, { COPY(SYSTEM, SYSTEM), .length = UINT64_MAX } },
+    { VPFN_ERROR_LENGTH, { COPY(LIST, SYSTEM), .src_count = 0 } },
+    { VPFN_ERROR_LENGTH, { COPY(LIST, SYSTEM),
+                           .src_count = VPFN_LIST_MAX + 1 } },
+    { VPFN_ERROR_LENGTH, { COPY(SYSTEM, LIST), .dst_count = UINT32_MAX } },
+
+    { VPFN_ERROR_ADDRESS, { COPY(VRAM, SYSTEM), .src = VRAM_SIZE - 4095 } },
+    { VPFN_ERROR_ADDRESS, { COPY(VRAM, SYSTEM), .src = VRAM_SIZE } },
+    { VPFN_ERROR_ADDRESS, { COPY(VRAM, SYSTEM), .src = UINT64_MAX } },
+    { VPFN_ERROR_ADDRESS, { COPY(SYSTEM, VRAM), .dst = VRAM_SIZE - 4095 } },
+    { VPFN_ERROR_ADDRESS, { COPY(SYSTEM, VRAM), .dst = -4096ull } },
+    { VPFN_ERROR_ADDRESS, { COPY(VRAM, VRAM), .src = 0, .dst = 0,
+                            .length = VRAM_SIZE + 1 } },
+    { VPFN_ERROR_ADDRESS, { COPY(SYSTEM, SYSTEM), .src = -4095ull } },
+    { VPFN_ERROR_ADDRESS, { COPY(SYSTEM, SYSTEM), .dst = -4095ull } },
+    { VPFN_ERROR_ADDRESS, { COPY(SYSTEM, VRAM), .op = VPFN_OP_CRC32C,
+                            .dst = VRAM_SIZE - 3 } },
+    { VPFN_ERROR_ADDRESS, { COPY(LIST, SYSTEM), .src_count = 2,
+                            .src = -31ull } },
+
+    { VPFN_ERROR_FETCH, { COPY(LIST, SYSTEM), .src_count = 1, .src = HOLE } },
+    { VPFN_ERROR_FETCH, { COPY(SYSTEM, LIST), .dst_count = 2,
+                          .dst = -32ull } },
+
+    { VPFN_ERROR_DMA, { COPY(SYSTEM, SYSTEM), .src = HOLE } },
+    { VPFN_ERROR_DMA, { COPY(SYSTEM, SYSTEM), .dst = HOLE } },
+    { VPFN_ERROR_DMA, { COPY(SYSTEM, SYSTEM), .dst = -4096ull } },
+    { VPFN_ERROR_DMA, { COPY(SYSTEM, SYSTEM), .dst = HOLE,
+                        .length = VPFN_LENGTH_MAX } },
+    { VPFN_ERROR_DMA, { COPY(VRAM, SYSTEM), .src = 0, .dst = HOLE } },
+    { VPFN_ERROR_DMA, { COPY(SYSTEM, VRAM), .src = HOLE, .dst = 0 } },
+    { VPFN_ERROR_DMA, { COPY(SYSTEM, SYSTEM), .op = VPFN_OP_CRC32C,
+                        .src = HOLE } },
+    { VPFN_ERROR_DMA, { COPY(SYSTEM, SYSTEM), .op = VPFN_OP_CRC32C,
+                        .dst = HOLE } },
+    { VPFN_ERROR_DMA, { .op = VPFN_OP_FILL, .dst_space = VPFN_SPACE_SYSTEM,
+                        .dst = HOLE, .length = 1 } },
+};
+
+static void test_bad_descriptors(void)
+{
+    Vpfn *v = start();
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(bad_descs); i++) {
+        g_test_message("descriptor %zu", i);
+        assert_fails(v, &bad_descs[i].desc, bad_descs[i].error);
+    }
+
+    /* What is just inside works. */
+    execute(v, &(Desc) { COPY(SYSTEM, VRAM), .dst = VRAM_SIZE - 4096 });
+    execute(v, &(Desc) { COPY(VRAM, SYSTEM), .src = VRAM_SIZE - 4096 });
+    execute(v, &(Desc) { COPY(SYSTEM, VRAM), .op = VPFN_OP_CRC32C,
+                         .dst = VRAM_SIZE - 4 });
+    end(v);
+}
+
+static void test_reserved_bytes(void)
+{
+    Vpfn *v = start();
+    uint8_t raw[VPFN_DESC_SIZE];
+    uint32_t i;
+
+    for (i = VPFN_DESC_RESERVED; i < VPFN_DESC_SIZE; i++) {
+        reset_engine(v);
+        enable(v);
+        encode(&nop, raw);
+        raw[i] = 0x80;
+        write_raw(v, 0, raw);
+        set_reg(v, VPFN_REG_RING_TAIL, 1);
+        run(v);
+        assert_stopped(v, VPFN_ERROR_RESERVED, 0);
+    }
+    end(v);
+}
+
+typedef struct BadList {
+    uint32_t error;
+    uint32_t count;
+    struct {
+        uint64_t addr;
+        uint32_t length;
+        uint32_t reserved;
+    } entries[3];
+} BadList;
+
+/* All for a copy of 4096 bytes */
+static const BadList bad_lists[] = {
+    { VPFN_ERROR_LIST, 1, { { SRC_MEM, 0, 0 } } },
+    { VPFN_ERROR_LIST, 2, { { SRC_MEM, 4096, 0 }, { SRC_MEM, 0, 0 } } },
+    { VPFN_ERROR_LIST, 1, { { SRC_MEM, 4096, 1 } } },
+    { VPFN_ERROR_LIST, 1, { { SRC_MEM, 4096, 0x80000000 } } },
+    { VPFN_ERROR_LIST, 1, { { -4095ull, 4096, 0 } } },
+    /* Too short, too long by an entry's length, too long by an entry */
+    { VPFN_ERROR_LIST, 1, { { SRC_MEM, 4095, 0 } } },
+    { VPFN_ERROR_LIST, 1, { { SRC_MEM, 4097, 0 } } },
+    { VPFN_ERROR_LIST, 3, { { SRC_MEM, 4000, 0 }, { SRC_MEM, 96, 0 },
+                            { SRC_MEM, 1, 0 } } },
+    { VPFN_ERROR_LIST, 1, { { SRC_MEM, UINT32_MAX, 0 } } },
+    /* The list is well-formed, and nothing is at the address. */
+    { VPFN_ERROR_DMA, 1, { { -4096ull, 4096, 0 } } },
+    { VPFN_ERROR_DMA, 2, { { SRC_MEM, 4000, 0 }, { HOLE, 96, 0 } } },
+};
+
+static void test_bad_lists(void)
+{
+    Vpfn *v = start();
+    size_t i, j;
+
+    for (i = 0; i < ARRAY_SIZE(bad_lists); i++) {
+        const BadList *list = &bad_lists[i];
+
+        g_test_message("list %zu", i);
+        for (j = 0; j < list->count; j++) {
+            write_entry(v, SRC_LIST, j, list->entries[j].addr,
+                        list->entries[j].length, list->entries[j].reserved);
+        }
+        assert_fails(v, &(Desc) { COPY(LIST, SYSTEM), .src = SRC_LIST,
+                                  .src_count = list->count }, list->error);
+        assert_fails(v, &(Desc) { COPY(SYSTEM, LIST), .dst = SRC_LIST,
+                                  .dst_count = list->count }, list->error);
+    }
+    end(v);
+}
+
+/* The ring itself lies partly where nothing is. */
+static void test_fetch_error(void)
+{
+    Vpfn *v = start();
+    uint64_t last = 128 * MiB - VPFN_DESC_SIZE;
+    uint8_t raw[VPFN_DESC_SIZE];
+
+    encode(&nop, raw);
+    qtest_memwrite(v->qts, last, raw, sizeof(raw));
+    enable_ring(v, last, RING_SIZE);
+    set_reg(v, VPFN_REG_RING_TAIL, 3);
+    run(v);
+    assert_stopped(v, VPFN_ERROR_FETCH, 1);
+    end(v);
+}
+
+/* After an error: everything stays, and nothing starts before a reset. */
+static void test_error_state(void)
+{
+    Vpfn *v = start();
+    Desc good = nop_with_fence(7);
+    Desc bad = { .op = VPFN_OP_FILL, .flags = VPFN_FLAG_FENCE |
+                 VPFN_FLAG_INTERRUPT, .fence = 8 };
+
+    enable(v);
+    queue(v, &good);
+    queue(v, &bad);
+    submit(v, &good);
+    run(v);
+    assert_stopped(v, VPFN_ERROR_SPACE, 1);
+    g_assert_cmpuint(reg(v, VPFN_REG_RING_TAIL), ==, 3);
+    g_assert_cmpuint(reg(v, VPFN_REG_FENCE), ==, 7);
+    g_assert_cmphex(reg(v, VPFN_REG_INT_STATUS), ==,
+                    VPFN_INT_FENCE | VPFN_INT_ERROR);
+
+    set_reg(v, VPFN_REG_INT_STATUS, VPFN_INT_ERROR);
+    set_reg(v, VPFN_REG_CTRL, 0);
+    set_reg(v, VPFN_REG_CTRL, VPFN_CTRL_ENABLE);
+    set_reg(v, VPFN_REG_RING_TAIL, 4);
+    step(v);
+    g_assert_cmphex(reg(v, VPFN_REG_CTRL), ==, 0);
+    g_assert_cmpuint(reg(v, VPFN_REG_ERROR), ==, VPFN_ERROR_SPACE);
+    g_assert_cmpuint(reg(v, VPFN_REG_RING_HEAD), ==, 1);
+    g_assert_cmpuint(reg(v, VPFN_REG_RING_TAIL), ==, 3);
+    g_assert_cmphex(reg(v, VPFN_REG_INT_STATUS), ==, VPFN_INT_FENCE);
+
+    /* The other bits of a write with RESET do not count. */
+    set_reg(v, VPFN_REG_CTRL, VPFN_CTRL_RESET | VPFN_CTRL_ENABLE);
+    assert_reset_values(v);
+    enable(v);
+    execute(v, &good);
+    end(v);
+}
+
+/* Stopping in flight */
+
+static void test_disable_in_flight(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+    Desc d = nop_with_fence(5);
+
+    submit(v, &d);
+    set_reg(v, VPFN_REG_CTRL, 0);
+    assert_copy_is_abandoned(v, data);
+    g_assert_cmpuint(reg(v, VPFN_REG_RING_HEAD), ==, 0);
+    g_assert_cmpuint(reg(v, VPFN_REG_RING_TAIL), ==, 2);
+    g_assert_cmpuint(reg(v, VPFN_REG_RING_SIZE), ==, RING_SIZE);
+
+    /* An empty ring: what waited is forgotten. */
+    set_reg(v, VPFN_REG_CTRL, VPFN_CTRL_ENABLE);
+    g_assert_cmpuint(reg(v, VPFN_REG_RING_TAIL), ==, 0);
+    assert_copy_is_abandoned(v, data);
+    g_assert_cmpuint(reg(v, VPFN_REG_FENCE), ==, 0);
+    end(v);
+}
+
+/* Enabling what is enabled is no restart. */
+static void test_enable_in_flight(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+
+    set_reg(v, VPFN_REG_CTRL, VPFN_CTRL_ENABLE);
+    g_assert_cmpuint(reg(v, VPFN_REG_RING_TAIL), ==, 1);
+    assert_copy_is_complete(v, data);
+    end(v);
+}
+
+static void test_reset_in_flight(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+
+    set_reg(v, VPFN_REG_INT_ENABLE, VPFN_INT_FENCE);
+    reset_engine(v);
+    assert_reset_values(v);
+    assert_copy_is_abandoned(v, data);
+    end(v);
+}
+
+static void trigger_flr(Vpfn *v)
+{
+    uint8_t exp = qpci_find_capability(v->pdev, PCI_CAP_ID_EXP, 0);
+    uint16_t ctl = qpci_config_readw(v->pdev, exp + PCI_EXP_DEVCTL);
+
+    qpci_config_writew(v->pdev, exp + PCI_EXP_DEVCTL,
+                       ctl | PCI_EXP_DEVCTL_BCR_FLR);
+}
+
+static void assert_config_is_reset(Vpfn *v)
+{
+    g_assert_cmphex(qpci_config_readw(v->pdev, PCI_COMMAND) &
+                    (PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER), ==, 0);
+    g_assert_cmphex(qpci_config_readl(v->pdev, PCI_BASE_ADDRESS_0), ==, 0);
+    g_assert_cmphex(qpci_config_readw(v->pdev, msix_cap(v) + PCI_MSIX_FLAGS) &
+                    PCI_MSIX_FLAGS_ENABLE, ==, 0);
+}
+
+static void test_flr_in_flight(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+
+    enable_messages(v);
+    trigger_flr(v);
+    assert_config_is_reset(v);
+    map_device(v);
+    assert_reset_values(v);
+    assert_copy_is_abandoned(v, data);
+    end(v);
+}
+
+static void test_system_reset_in_flight(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+
+    enable_messages(v);
+    qtest_system_reset(v->qts);
+    assert_config_is_reset(v);
+    map_device(v);
+    assert_reset_values(v);
+    assert_copy_is_abandoned(v, data);
+    end(v);
+}
+
+static void test_bus_master_off_in_flight(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+    Desc fill = {
+        .op = VPFN_OP_FILL,
+        .dst_space = VPFN_SPACE_SYSTEM,
+        .dst = DST_MEM,
+        .length = 4 * MiB,
+        .pattern = 0xffffffff,
+    };
+
+    /* The copy stays within VRAM, but then the ring is out of reach. */
+    queue(v, &nop);
+    ring_doorbell(v);
+    write_command(v, PCI_COMMAND_MEMORY);
+    run(v);
+    assert_stopped(v, VPFN_ERROR_FETCH, 1);
+    assert_bytes(v, VRAM_ADDR + long_copy.dst, data, LONG_COPY);
+
+    reset_engine(v);
+    write_command(v, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    enable(v);
+    submit(v, &fill);
+    step(v);
+    g_assert_true(is_busy(v));
+    write_command(v, PCI_COMMAND_MEMORY);
+    run(v);
+    assert_stopped(v, VPFN_ERROR_DMA, 0);
+    g_assert_cmphex(qtest_readl(v->qts, DST_MEM), ==, 0xffffffff);
+    g_assert_cmphex(qtest_readl(v->qts, DST_MEM + 4 * MiB - 4), ==, 0);
+    end(v);
+}
+
+static void test_bar_in_flight(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+
+    /* Moved, then disabled, then back */
+    qpci_config_writel(v->pdev, PCI_BASE_ADDRESS_3,
+                       extract64(VRAM_ADDR, 32, 32) + 1);
+    step(v);
+    assert_bytes(v, VRAM_ADDR + 4 * GiB + long_copy.dst, data, 1 * MiB);
+    write_command(v, PCI_COMMAND_MASTER);
+    step(v);
+    map_device(v);
+    assert_copy_is_complete(v, data);
+    end(v);
+}
+
+/* Time is not all that it takes: a VM that is stopped does nothing. */
+static void test_stopped_vm(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+    int i;
+
+    qtest_qmp_assert_success(v->qts, "{ 'execute': 'stop' }");
+    for (i = 0; i < 10; i++) {
+        g_usleep(1000);
+        assert_copy_is_partial(v, data);
+    }
+    g_assert_true(is_busy(v));
+    qtest_qmp_assert_success(v->qts, "{ 'execute': 'cont' }");
+    assert_copy_is_complete(v, data);
+    end(v);
+}
+
+/* DMA that resets or unplugs the device which does it */
+
+static uint64_t ecam_addr(unsigned bus, unsigned devfn, unsigned offset)
+{
+    return ECAM_ADDR + (bus << 20) + (devfn << 12) + offset;
+}
+
+static void enable_ecam(Vpfn *v)
+{
+    QPCIDevice *host = qpci_device_find(v->bus, 0);
+
+    qpci_config_writel(host, 0x64, 0);
+    qpci_config_writel(host, 0x60, ECAM_ADDR | 1);
+    g_free(host);
+}
+
+static Desc write_by_dma(Vpfn *v, uint64_t addr, uint16_t val)
+{
+    qtest_writew(v->qts, SRC_MEM, val);
+    return (Desc) {
+        .op = VPFN_OP_COPY,
+        .flags = VPFN_FLAG_FENCE,
+        .fence = 1,
+        .src_space = VPFN_SPACE_SYSTEM,
+        .dst_space = VPFN_SPACE_SYSTEM,
+        .src = SRC_MEM,
+        .dst = addr,
+        .length = 2,
+    };
+}
+
+static void test_flr_by_dma(void)
+{
+    Vpfn *v = start();
+    uint8_t exp = qpci_find_capability(v->pdev, PCI_CAP_ID_EXP, 0);
+    Desc d;
+
+    enable_ecam(v);
+    d = write_by_dma(v, ecam_addr(0, GPU_DEVFN, exp + PCI_EXP_DEVCTL),
+                     PCI_EXP_DEVCTL_BCR_FLR);
+    enable(v);
+    submit(v, &d);
+    step(v);
+    assert_config_is_reset(v);
+    map_device(v);
+    assert_reset_values(v);
+    enable(v);
+    execute(v, &nop);
+    end(v);
+}
+
+/* The CRC is written in a step of its own. */
+static void test_flr_by_crc(void)
+{
+    Vpfn *v = start();
+    uint8_t exp = qpci_find_capability(v->pdev, PCI_CAP_ID_EXP, 0);
+    Desc d;
+
+    enable_ecam(v);
+    /* Four bytes whose CRC has the bit of FLR set */
+    qtest_writel(v->qts, SRC_MEM, 0);
+    while (!(reference_crc((uint8_t[4]) { qtest_readb(v->qts, SRC_MEM) }, 4) &
+             PCI_EXP_DEVCTL_BCR_FLR)) {
+        qtest_writeb(v->qts, SRC_MEM, qtest_readb(v->qts, SRC_MEM) + 1);
+    }
+    d = (Desc) {
+        COPY(SYSTEM, SYSTEM), .op = VPFN_OP_CRC32C, .length = 4,
+        .dst = ecam_addr(0, GPU_DEVFN, exp + PCI_EXP_DEVCTL),
+    };
+    enable(v);
+    submit(v, &d);
+    step(v);
+    assert_config_is_reset(v);
+    map_device(v);
+    assert_reset_values(v);
+    end(v);
+}
+
+#define PORT_DEVFN      (5 << 3)
+#define SLOT_DEVFN      (1 << 8)
+
+/* A root port whose slot has, or will have, the device */
+static Vpfn *start_with_port(const char *device)
+{
+    g_autofree char *args = g_strdup_printf(
+        "-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off "
+        "-device pcie-root-port,id=rp,addr=5,chassis=1,slot=1 %s", device);
+    Vpfn *v = start_qemu(args);
+    QPCIDevice *port = qpci_device_find(v->bus, PORT_DEVFN);
+    uint16_t vram = (uint16_t)(VRAM_ADDR >> 16);
+
+    qpci_config_writel(port, PCI_PRIMARY_BUS, 0x00010100);
+    qpci_config_writew(port, PCI_MEMORY_BASE, REGS_ADDR >> 16);
+    qpci_config_writew(port, PCI_MEMORY_LIMIT, REGS_ADDR >> 16);
+    qpci_config_writew(port, PCI_PREF_MEMORY_BASE, vram);
+    qpci_config_writew(port, PCI_PREF_MEMORY_LIMIT, vram | 0xfff0);
+    qpci_config_writel(port, PCI_PREF_BASE_UPPER32, VRAM_ADDR >> 32);
+    qpci_config_writel(port, PCI_PREF_LIMIT_UPPER32, VRAM_ADDR >> 32);
+    qpci_config_writew(port, PCI_COMMAND,
+                       PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    g_free(port);
+    return v;
+}
+
+#define SLOT_DEVICE     "vpfn,id=gpu,bus=rp,vram-size=64M"
+
+static uint8_t slot_control(Vpfn *v)
+{
+    QPCIDevice *port = qpci_device_find(v->bus, PORT_DEVFN);
+    uint8_t exp = qpci_find_capability(port, PCI_CAP_ID_EXP, 0);
+
+    g_free(port);
+    return exp + PCI_EXP_SLTCTL;
+}
+
+static const uint16_t slot_off = PCI_EXP_SLTCTL_PWR_OFF |
+                                 PCI_EXP_SLTCTL_PWR_IND_OFF |
+                                 PCI_EXP_SLTCTL_ATTN_IND_OFF;
+
+static void power_slot(Vpfn *v, uint16_t control)
+{
+    QPCIDevice *port = qpci_device_find(v->bus, PORT_DEVFN);
+
+    qpci_config_writew(port, slot_control(v), control);
+    g_free(port);
+}
+
+static void test_endpoint(void)
+{
+    Vpfn *v = start_with_port("-device " SLOT_DEVICE);
+    uint16_t flags;
+    uint8_t exp;
+
+    find_device(v, SLOT_DEVFN);
+    exp = qpci_find_capability(v->pdev, PCI_CAP_ID_EXP, 0);
+    flags = qpci_config_readw(v->pdev, exp + PCI_EXP_FLAGS);
+    g_assert_cmphex((flags & PCI_EXP_FLAGS_TYPE) >> 4, ==,
+                    PCI_EXP_TYPE_ENDPOINT);
+    map_device(v);
+    g_assert_cmphex(reg(v, VPFN_REG_ID), ==, VPFN_ID);
+    end(v);
+}
+
+static void test_unplug_in_flight(void)
+{
+    Vpfn *v = start_with_port("-device " SLOT_DEVICE);
+    g_autofree uint8_t *data = NULL;
+
+    find_device(v, SLOT_DEVFN);
+    map_device(v);
+    data = start_long_copy(v);
+    enable_messages(v);
+    set_reg(v, VPFN_REG_INT_ENABLE, VPFN_INT_FENCE | VPFN_INT_ERROR);
+
+    qtest_qmp_device_del_send(v->qts, "gpu");
+    power_slot(v, slot_off);
+    qtest_qmp_eventwait(v->qts, "DEVICE_DELETED");
+    qtest_clock_step(v->qts, 1000 * 1000);
+    g_assert_false(got_message(v, VPFN_VECTOR_FENCE));
+    g_assert_false(got_message(v, VPFN_VECTOR_ERROR));
+    g_free(v->pdev);
+
+    /* Another one in the same slot, with other settings */
+    qtest_qmp_device_add(v->qts, "vpfn", "gpu",
+                         "{ 'bus': 'rp', 'vram-size': 16777216 }");
+    power_slot(v, PCI_EXP_SLTCTL_PWR_IND_ON);
+    find_device(v, SLOT_DEVFN);
+    map_device(v);
+    g_assert_cmphex(reg(v, VPFN_REG_VRAM_SIZE_LO), ==, 16 * MiB);
+    g_assert_cmphex(qtest_readl(v->qts, VRAM_ADDR), ==, 0);
+    enable(v);
+    execute(v, &nop);
+    end(v);
+}
+
+/* A memory backend can be used again after the device is gone. */
+static void test_unplug_memdev(void)
+{
+    Vpfn *v = start_with_port(
+        "-object memory-backend-ram,id=mem,size=64M "
+        "-device vpfn,id=gpu,bus=rp,memdev=mem");
+    g_autofree uint8_t *data = NULL;
+
+    find_device(v, SLOT_DEVFN);
+    map_device(v);
+    data = start_long_copy(v);
+    qtest_qmp_device_del_send(v->qts, "gpu");
+    power_slot(v, slot_off);
+    qtest_qmp_eventwait(v->qts, "DEVICE_DELETED");
+    g_free(v->pdev);
+
+    qtest_qmp_device_add(v->qts, "vpfn", "gpu",
+                         "{ 'bus': 'rp', 'memdev': 'mem' }");
+    power_slot(v, PCI_EXP_SLTCTL_PWR_IND_ON);
+    find_device(v, SLOT_DEVFN);
+    map_device(v);
+    assert_copy_is_partial(v, data);
+    end(v);
+}
+
+/* What a surprise removal ends with: first gone, then told to leave */
+static void test_unplug_gone(void)
+{
+    Vpfn *v = start_with_port("-device " SLOT_DEVICE);
+    g_autofree uint8_t *data = NULL;
+
+    find_device(v, SLOT_DEVFN);
+    map_device(v);
+    data = start_long_copy(v);
+    qtest_qom_set_bool(v->qts, GPU, "inject-gone", true);
+    g_assert_cmphex(reg(v, VPFN_REG_ID), ==, UINT32_MAX);
+    qtest_qmp_device_del_send(v->qts, "gpu");
+    power_slot(v, slot_off);
+    qtest_qmp_eventwait(v->qts, "DEVICE_DELETED");
+    end(v);
+}
+
+static void test_unplug_by_dma(void)
+{
+    Vpfn *v = start_with_port("-device " SLOT_DEVICE);
+    Desc d;
+
+    enable_ecam(v);
+    find_device(v, SLOT_DEVFN);
+    map_device(v);
+    d = write_by_dma(v, ecam_addr(0, PORT_DEVFN, slot_control(v)), slot_off);
+    enable(v);
+    queue(v, &d);
+    submit(v, &nop);
+    /* The request alone does nothing; but with it, the event tells the end. */
+    qtest_qmp_device_del_send(v->qts, "gpu");
+    qtest_clock_step(v->qts, 1000 * 1000);
+    qtest_qmp_eventwait(v->qts, "DEVICE_DELETED");
+    end(v);
+}
+
+static void test_unplug_by_message(void)
+{
+    Vpfn *v = start_with_port("-device " SLOT_DEVICE);
+    uint64_t control;
+    Desc d = nop_with_fence(1);
+
+    enable_ecam(v);
+    find_device(v, SLOT_DEVFN);
+    map_device(v);
+    control = ecam_addr(0, PORT_DEVFN, slot_control(v));
+    enable_messages(v);
+    program_vector(v, VPFN_VECTOR_FENCE, control);
+    qtest_writel(v->qts, MSIX_ADDR + PCI_MSIX_ENTRY_DATA, slot_off);
+    set_reg(v, VPFN_REG_INT_ENABLE, VPFN_INT_FENCE);
+    enable(v);
+    queue(v, &d);
+    submit(v, &nop);
+    qtest_qmp_device_del_send(v->qts, "gpu");
+    qtest_clock_step(v->qts, 1000 * 1000);
+    qtest_qmp_eventwait(v->qts, "DEVICE_DELETED");
+    end(v);
+}
+
+/* Injected faults */
+
+static void set_fault(Vpfn *v, const char *name, int64_t value)
+{
+    qtest_qmp_assert_success(v->qts,
+        "{ 'execute': 'qom-set', 'arguments': {"
+        "  'path': '" GPU "', 'property': %s, 'value': %" PRId64 " } }",
+        name, value);
+}
+
+static int64_t get_fault(Vpfn *v, const char *name)
+{
+    QDict *rsp = qtest_qmp(v->qts,
+        "{ 'execute': 'qom-get', 'arguments': {"
+        "  'path': '" GPU "', 'property': %s } }", name);
+    int64_t value = qdict_get_int(rsp, "return");
+
+    qobject_unref(rsp);
+    return value;
+}
+
+static void test_inject_hang(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+    int i;
+
+    qtest_qom_set_bool(v->qts, GPU, "inject-hang", true);
+    g_assert_true(qtest_qom_get_bool(v->qts, GPU, "inject-hang"));
+    for (i = 0; i < 10; i++) {
+        step(v);
+        ring_doorbell(v);
+    }
+    assert_copy_is_partial(v, data);
+    g_assert_true(is_busy(v));
+
+    qtest_qom_set_bool(v->qts, GPU, "inject-hang", false);
+    assert_copy_is_complete(v, data);
+
+    /* Each kind of reset ends it. */
+    qtest_qom_set_bool(v->qts, GPU, "inject-hang", true);
+    submit(v, &nop);
+    step(v);
+    g_assert_true(is_busy(v));
+    reset_engine(v);
+    g_assert_false(qtest_qom_get_bool(v->qts, GPU, "inject-hang"));
+    enable(v);
+    execute(v, &nop);
+    qtest_qom_set_bool(v->qts, GPU, "inject-hang", true);
+    trigger_flr(v);
+    g_assert_false(qtest_qom_get_bool(v->qts, GPU, "inject-hang"));
+    end(v);
+}
+
+static void test_inject_dma_error(void)
+{
+    Vpfn *v = start();
+    Desc bad = { .op = 99 };
+
+    set_fault(v, "inject-dma-error", 3);
+    enable(v);
+    execute(v, &nop);
+    execute(v, &nop);
+    g_assert_cmpint(get_fault(v, "inject-dma-error"), ==, 1);
+
+    /* One that is rejected does not count. */
+    submit(v, &bad);
+    run(v);
+    assert_stopped(v, VPFN_ERROR_OP, 2);
+    reset_engine(v);
+    g_assert_cmpint(get_fault(v, "inject-dma-error"), ==, 1);
+
+    enable(v);
+    submit(v, &nop);
+    run(v);
+    assert_stopped(v, VPFN_ERROR_DMA, 0);
+    g_assert_cmpint(get_fault(v, "inject-dma-error"), ==, 0);
+    reset_engine(v);
+    enable(v);
+    execute(v, &nop);
+    end(v);
+}
+
+static void test_inject_lost_interrupts(void)
+{
+    Vpfn *v = start();
+    int i;
+
+    enable_messages(v);
+    enable(v);
+    set_reg(v, VPFN_REG_INT_ENABLE, VPFN_INT_FENCE);
+    set_fault(v, "inject-lost-interrupts", 2);
+    mask_vector(v, VPFN_VECTOR_FENCE, true);
+    for (i = 1; i >= 0; i--) {
+        cause_message(v);
+        g_assert_false(got_message(v, VPFN_VECTOR_FENCE));
+        g_assert_false(is_pending(v, VPFN_VECTOR_FENCE));
+        g_assert_cmpint(get_fault(v, "inject-lost-interrupts"), ==, i);
+        mask_vector(v, VPFN_VECTOR_FENCE, false);
+    }
+    cause_message(v);
+    g_assert_true(got_message(v, VPFN_VECTOR_FENCE));
+    end(v);
+}
+
+static void assert_gone(Vpfn *v)
+{
+    QTestState *qts = v->qts;
+
+    g_assert_cmphex(qpci_config_readl(v->pdev, PCI_VENDOR_ID), ==, UINT32_MAX);
+    g_assert_cmphex(reg(v, VPFN_REG_ID), ==, UINT32_MAX);
+    g_assert_cmphex(qtest_readb(qts, REGS_ADDR + 1), ==, 0xff);
+    g_assert_cmphex(qtest_readq(qts, VRAM_ADDR + 4096), ==, UINT64_MAX);
+    g_assert_cmphex(qtest_readw(qts, VRAM_ADDR + VRAM_SIZE - 2), ==, 0xffff);
+    g_assert_cmphex(qtest_readl(qts, MSIX_ADDR), ==, UINT32_MAX);
+}
+
+static void test_inject_gone(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+    Desc d = nop_with_fence(3);
+
+    enable_messages(v);
+    set_reg(v, VPFN_REG_INT_ENABLE, VPFN_INT_FENCE);
+    qtest_qom_set_bool(v->qts, GPU, "inject-gone", true);
+    g_assert_true(qtest_qom_get_bool(v->qts, GPU, "inject-gone"));
+    assert_gone(v);
+
+    /* Writes are ignored, time does nothing, no message comes. */
+    qtest_writel(v->qts, VRAM_ADDR, 0x12345678);
+    write_command(v, 0);
+    enable_ring(v, RING_ADDR, RING_SIZE);
+    submit(v, &d);
+    qtest_clock_step(v->qts, 1000 * 1000);
+    g_assert_false(got_message(v, VPFN_VECTOR_FENCE));
+    assert_gone(v);
+
+    /* Being told so again changes nothing. */
+    qtest_qom_set_bool(v->qts, GPU, "inject-gone", true);
+    assert_gone(v);
+    qtest_system_reset(v->qts);
+    g_assert_true(qtest_qom_get_bool(v->qts, GPU, "inject-gone"));
+    g_assert_cmphex(qpci_config_readl(v->pdev, PCI_VENDOR_ID), ==, UINT32_MAX);
+
+    qtest_qom_set_bool(v->qts, GPU, "inject-gone", false);
+    assert_config_is_reset(v);
+    map_device(v);
+    assert_reset_values(v);
+    assert_copy_is_abandoned(v, data);
+    enable(v);
+    execute(v, &d);
+
+    /* Its return alone resets it, too. */
+    enable_messages(v);
+    qtest_qom_set_bool(v->qts, GPU, "inject-gone", true);
+    qtest_qom_set_bool(v->qts, GPU, "inject-gone", false);
+    assert_config_is_reset(v);
+    end(v);
+}
+
+static void test_inject_from_start(void)
+{
+    Vpfn *v = start_qemu("-device vpfn,id=gpu,addr=4,inject-gone=on,"
+                         "inject-dma-error=1,inject-hang=on");
+
+    g_assert_null(qpci_device_find(v->bus, GPU_DEVFN));
+    qtest_qom_set_bool(v->qts, GPU, "inject-gone", false);
+    find_device(v, GPU_DEVFN);
+    map_device(v);
+    enable(v);
+    submit(v, &nop);
+    run(v);
+    assert_stopped(v, VPFN_ERROR_DMA, 0);
+    end(v);
+}
+
+/* Migration */
+
+static void wait_for_migration(Vpfn *v, const char *expected)
+{
+    for (;;) {
+        QDict *rsp = qtest_qmp_assert_success_ref(v->qts,
+                         "{ 'execute': 'query-migrate' }");
+        const char *status = qdict_get_try_str(rsp, "status");
+        bool done = !g_strcmp0(status, "completed") ||
+                    !g_strcmp0(status, "failed");
+
+        if (done) {
+            g_assert_cmpstr(status, ==, expected);
+        }
+        qobject_unref(rsp);
+        if (done) {
+            return;
+        }
+        g_usleep(1000);
+    }
+}
+
+static void save(Vpfn *v, const char *path)
+{
+    g_autofree char *uri = g_strdup_printf("file:%s", path);
+
+    qtest_qmp_assert_success(v->qts, "{ 'execute': 'migrate',"
+                             "  'arguments': { 'uri': %s } }", uri);
+    wait_for_migration(v, "completed");
+}
+
+static Vpfn *load(const char *path, const char *options, const char *expected)
+{
+    g_autofree char *uri = g_strdup_printf("file:%s", path);
+    g_autofree char *args = g_strdup_printf(
+        "-incoming defer -device vpfn,id=gpu,addr=4%s", options);
+    Vpfn *v = start_qemu(args);
+
+    qtest_qmp_assert_success(v->qts, "{ 'execute': 'migrate-incoming',"
+                             "  'arguments': { 'uri': %s,"
+                             "                 'exit-on-error': false } }",
+                             uri);
+    wait_for_migration(v, expected);
+    return v;
+}
+
+/* The machine goes on elsewhere. */
+static Vpfn *migrate(Vpfn *v)
+{
+    g_autofree char *path = make_file(0, "migration");
+    uint32_t tail = v->tail;
+
+    save(v, path);
+    end(v);
+    v = load(path, ",vram-size=64M", "completed");
+    unlink(path);
+    find_device(v, GPU_DEVFN);
+    v->tail = tail;
+    return v;
+}
+
+static void test_migrate_copy(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+    Desc d = nop_with_fence(78);
+
+    /* One runs, one waits; the fence before is known. */
+    submit(v, &d);
+    v = migrate(v);
+    g_assert_cmpuint(reg(v, VPFN_REG_RING_BASE_LO), ==, RING_ADDR);
+    g_assert_cmpuint(reg(v, VPFN_REG_RING_SIZE), ==, RING_SIZE);
+    g_assert_cmpuint(reg(v, VPFN_REG_RING_HEAD), ==, 0);
+    g_assert_cmpuint(reg(v, VPFN_REG_RING_TAIL), ==, 2);
+    g_assert_cmphex(reg(v, VPFN_REG_STATUS), ==, VPFN_STATUS_BUSY);
+    assert_copy_is_partial(v, data);
+    step(v);
+    g_assert_true(is_busy(v));
+    run_well(v);
+    g_assert_cmpuint(reg(v, VPFN_REG_FENCE), ==, 78);
+    assert_bytes(v, VRAM_ADDR + long_copy.dst, data, LONG_COPY);
+    end(v);
+}
+
+/* Lists of many entries on both sides; the boundaries are not the same. */
+static void test_migrate_lists(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = fill_random(v, SRC_MEM, 4 * MiB);
+    uint32_t i;
+
+    for (i = 0; i < 1024; i++) {
+        write_entry(v, SRC_LIST, i, SRC_MEM + i * 4096, 4096, 0);
+        write_entry(v, DST_LIST, i, DST_MEM + i * 4096 + !i,
+                    4096 + (i == 1023) - !i, 0);
+    }
+    enable(v);
+    submit(v, &(Desc) {
+        .op = VPFN_OP_COPY,
+        .src_space = VPFN_SPACE_LIST,
+        .dst_space = VPFN_SPACE_LIST,
+        .src = SRC_LIST,
+        .dst = DST_LIST,
+        .src_count = 1024,
+        .dst_count = 1024,
+        .length = 4 * MiB,
+    });
+    step(v);
+    g_assert_true(is_busy(v));
+    v = migrate(v);
+    g_assert_true(is_busy(v));
+    run_well(v);
+    assert_bytes(v, DST_MEM + 1, data, 4 * MiB);
+    end(v);
+}
+
+static void test_migrate_crc(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = fill_random(v, VRAM_ADDR, 2 * MiB);
+
+    enable(v);
+    submit(v, &(Desc) {
+        .op = VPFN_OP_CRC32C,
+        .src_space = VPFN_SPACE_VRAM,
+        .dst_space = VPFN_SPACE_SYSTEM,
+        .src = 0,
+        .dst = DST_MEM,
+        .length = 2 * MiB,
+    });
+    step(v);
+    g_assert_true(is_busy(v));
+    v = migrate(v);
+    g_assert_true(is_busy(v));
+    run_well(v);
+    g_assert_cmphex(qtest_readl(v->qts, DST_MEM), ==,
+                    reference_crc(data, 2 * MiB));
+    end(v);
+}
+
+static void test_migrate_interrupts(void)
+{
+    Vpfn *v = start();
+    Desc bad = { .op = 99 };
+
+    enable_messages(v);
+    enable(v);
+    set_reg(v, VPFN_REG_INT_ENABLE, VPFN_INT_FENCE | VPFN_INT_ERROR);
+    mask_vector(v, VPFN_VECTOR_FENCE, true);
+    cause_message(v);
+    submit(v, &bad);
+    run(v);
+    assert_stopped(v, VPFN_ERROR_OP, 1);
+    g_assert_true(got_message(v, VPFN_VECTOR_ERROR));
+
+    v = migrate(v);
+    assert_stopped(v, VPFN_ERROR_OP, 1);
+    g_assert_cmphex(reg(v, VPFN_REG_INT_STATUS), ==,
+                    VPFN_INT_FENCE | VPFN_INT_ERROR);
+    g_assert_cmphex(reg(v, VPFN_REG_INT_ENABLE), ==,
+                    VPFN_INT_FENCE | VPFN_INT_ERROR);
+    g_assert_false(got_message(v, VPFN_VECTOR_ERROR));
+    g_assert_true(is_pending(v, VPFN_VECTOR_FENCE));
+    mask_vector(v, VPFN_VECTOR_FENCE, false);
+    g_assert_true(got_message(v, VPFN_VECTOR_FENCE));
+    end(v);
+}
+
+static void test_migrate_faults(void)
+{
+    Vpfn *v = start();
+    g_autofree uint8_t *data = start_long_copy(v);
+
+    qtest_qom_set_bool(v->qts, GPU, "inject-hang", true);
+    set_fault(v, "inject-dma-error", 5);
+    set_fault(v, "inject-lost-interrupts", 6);
+    v = migrate(v);
+    g_assert_cmpint(get_fault(v, "inject-dma-error"), ==, 5);
+    g_assert_cmpint(get_fault(v, "inject-lost-interrupts"), ==, 6);
+    qtest_clock_step(v->qts, 1000 * 1000);
+    assert_copy_is_partial(v, data);
+    qtest_qom_set_bool(v->qts, GPU, "inject-hang", false);
+    assert_copy_is_complete(v, data);
+    end(v);
+}
+
+static void test_migrate_gone(void)
+{
+    g_autofree char *path = make_file(0, "gone");
+    Vpfn *v = start();
+
+    qtest_qom_set_bool(v->qts, GPU, "inject-gone", true);
+    save(v, path);
+    end(v);
+    v = load(path, ",vram-size=64M", "completed");
+    unlink(path);
+    g_assert_true(qtest_qom_get_bool(v->qts, GPU, "inject-gone"));
+    g_assert_null(qpci_device_find(v->bus, GPU_DEVFN));
+    g_assert_cmphex(reg(v, VPFN_REG_ID), ==, UINT32_MAX);
+    qtest_qom_set_bool(v->qts, GPU, "inject-gone", false);
+    find_device(v, GPU_DEVFN);
+    map_device(v);
+    assert_reset_values(v);
+    end(v);
+}
+
+/*
+ * A state as nobody saves it. The saved value of FENCE is a landmark; these are
+ * the distances from there of what is changed.
+ */
+#define LANDMARK        0xfe4ce5a1
+
+enum {
+    AT_ENABLED = -29,
+    AT_ERROR = -28,
+    AT_RING_BASE = -20,
+    AT_RING_SIZE = -12,
+    AT_HEAD = -8,
+    AT_TAIL = -4,
+    AT_INT_STATUS = 4,
+    AT_INT_ENABLE = 8,
+    AT_ACTIVE = 20,
+    AT_OP = 21,
+    AT_SRC_ADDR = 85,
+    AT_SRC_LEFT = 93,
+    AT_SRC_NEXT = 101,
+    AT_DST_ADDR = 105,
+    AT_DST_LEFT = 113,
+    AT_DST_NEXT = 121,
+    AT_DONE = 125,
+};
+
+typedef struct BadState {
+    int at;
+    int size;
+    uint64_t value;
+} BadState;
+
+static const BadState bad_states[] = {
+    { AT_ENABLED, 1, 0 },
+    { AT_ERROR, 4, VPFN_ERROR_DMA },
+    { AT_ERROR, 4, VPFN_ERROR_DMA + 1 },
+    { AT_RING_BASE, 8, RING_ADDR + 1 },
+    { AT_RING_BASE, 8, -64ull },
+    { AT_RING_SIZE, 4, 0 },
+    { AT_RING_SIZE, 4, 7 },
+    { AT_RING_SIZE, 4, 131072 },
+    { AT_HEAD, 4, RING_SIZE },
+    { AT_HEAD, 4, 1 },
+    { AT_TAIL, 4, RING_SIZE },
+    { AT_INT_STATUS, 4, 4 },
+    { AT_INT_ENABLE, 4, 0x80000000 },
+    { AT_OP, 1, 99 },
+    { AT_OP, 1, VPFN_OP_NOP },
+    { AT_SRC_LEFT, 8, 1ull << 32 },
+    { AT_SRC_ADDR, 8, UINT64_MAX },
+    { AT_SRC_NEXT, 4, 3 },
+    { AT_DST_ADDR, 8, 0 },
+    { AT_DST_LEFT, 8, 1 },
+    { AT_DST_NEXT, 4, 1 },
+    { AT_DONE, 8, 8 * MiB + 1 },
+    { AT_DONE, 8, 1 },
+};
+
+static void patch_be(uint8_t *p, int size, uint64_t value)
+{
+    while (size--) {
+        p[size] = value;
+        value >>= 8;
+    }
+}
+
+static uint8_t *find_landmark(char *data, gsize size)
+{
+    uint8_t landmark[4];
+    uint8_t *p;
+
+    patch_be(landmark, sizeof(landmark), LANDMARK);
+    p = memmem(data, size, landmark, sizeof(landmark));
+    g_assert_nonnull(p);
+    return p;
+}
+
+/* A copy from a list of two entries, in the middle of the first */
+static void save_list_copy(const char *path, uint8_t dst_space)
+{
+    bool to_list = dst_space == VPFN_SPACE_LIST;
+    Vpfn *v = start();
+
+    write_entry(v, SRC_LIST, 0, SRC_MEM, 5 * MiB, 0);
+    write_entry(v, SRC_LIST, 1, DST_MEM, 3 * MiB, 0);
+    write_entry(v, DST_LIST, 0, DST_MEM + 8 * MiB, 8 * MiB, 0);
+    set_reg(v, VPFN_REG_FENCE, LANDMARK);
+    enable(v);
+    submit(v, &(Desc) {
+        .op = VPFN_OP_COPY,
+        .src_space = VPFN_SPACE_LIST,
+        .dst_space = dst_space,
+        .src = SRC_LIST,
+        .dst = to_list ? DST_LIST : 4096,
+        .src_count = 2,
+        .dst_count = to_list,
+        .length = 8 * MiB,
+    });
+    step(v);
+    g_assert_true(is_busy(v));
+    save(v, path);
+    end(v);
+}
+
+static void load_changed(const char *path, const char *data, gsize size,
+                         const BadState *change)
+{
+    g_autofree char *copy = g_memdup2(data, size);
+
+    g_test_message("%d bytes at %d become 0x%" PRIx64, change->size,
+                   change->at, change->value);
+    patch_be(find_landmark(copy, size) + change->at, change->size,
+             change->value);
+    g_assert_true(g_file_set_contents(path, copy, size, NULL));
+    end(load(path, ",vram-size=64M", "failed"));
+}
+
+static void test_migrate_bad_state(void)
+{
+    g_autofree char *path = make_file(0, "state");
+    g_autofree char *data = NULL;
+    gsize size, i;
+    Vpfn *v;
+
+    save_list_copy(path, VPFN_SPACE_VRAM);
+    g_assert_true(g_file_get_contents(path, &data, &size, NULL));
+    for (i = 0; i < ARRAY_SIZE(bad_states); i++) {
+        load_changed(path, data, size, &bad_states[i]);
+    }
+
+    /* Unchanged it works, unless the device differs. */
+    g_assert_true(g_file_set_contents(path, data, size, NULL));
+    end(load(path, ",vram-size=64M,visible-vram-size=16M", "failed"));
+    end(load(path, ",vram-size=128M,visible-vram-size=64M", "failed"));
+    v = load(path, ",vram-size=64M", "completed");
+    v->tail = 1;
+    run_well(v);
+    g_assert_cmphex(reg(v, VPFN_REG_FENCE), ==, LANDMARK);
+    unlink(path);
+    end(v);
+}
+
+/* Between two lists nothing else tells how much there is to do. */
+static void test_migrate_bad_progress(void)
+{
+    static const BadState beyond_end = { AT_DONE, 8, 8 * MiB + 1 };
+    g_autofree char *path = make_file(0, "progress");
+    g_autofree char *data = NULL;
+    gsize size;
+
+    save_list_copy(path, VPFN_SPACE_LIST);
+    g_assert_true(g_file_get_contents(path, &data, &size, NULL));
+    end(load(path, ",vram-size=64M", "completed"));
+    load_changed(path, data, size, &beyond_end);
+    unlink(path);
+}
+
+/* A timer that the saved state armed for nothing does nothing. */
+static void test_migrate_stray_timer(void)
+{
+    g_autofree char *path = make_file(0, "timer");
+    g_autofree char *data = NULL;
+    BadState idle[] = { { AT_ACTIVE, 1, 0 }, { AT_TAIL, 4, 0 } };
+    gsize size;
+    Vpfn *v;
+    int i;
+
+    save_list_copy(path, VPFN_SPACE_VRAM);
+    g_assert_true(g_file_get_contents(path, &data, &size, NULL));
+    for (i = 0; i < ARRAY_SIZE(idle); i++) {
+        patch_be(find_landmark(data, size) + idle[i].at, idle[i].size,
+                 idle[i].value);
+    }
+    g_assert_true(g_file_set_contents(path, data, size, NULL));
+    v = load(path, ",vram-size=64M", "completed");
+    unlink(path);
+    step(v);
+    g_assert_cmphex(reg(v, VPFN_REG_CTRL), ==, VPFN_CTRL_ENABLE);
+    g_assert_cmphex(reg(v, VPFN_REG_STATUS), ==, 0);
+    end(v);
+}
+
+/* Properties */
+
+typedef struct BadArgs {
+    const char *args;
+    const char *message;
+} BadArgs;
+
+#define MEM "-object memory-backend-ram,id=mem,size="
+
+static const BadArgs bad_args[] = {
+    { "-device vpfn,vram-size=3M", "vram-size" },
+    { "-device vpfn,vram-size=512K", "vram-size" },
+    { "-device vpfn,vram-size=128G", "vram-size" },
+    { "-device vpfn,vram-size=2M,visible-vram-size=4M", "visible-vram-size" },
+    { "-device vpfn,visible-vram-size=3M", "visible-vram-size" },
+    { "-device vpfn,visible-vram-size=64K", "visible-vram-size" },
+    { MEM "3M -device vpfn,memdev=mem", "memdev" },
+    { MEM "512K -device vpfn,memdev=mem", "memdev" },
+    { MEM "2M -device vpfn,memdev=mem,vram-size=4M", "memdev" },
+    { MEM "2M -device vpfn,memdev=mem,vram-size=1M", "vram-size" },
+    { MEM "2M -device vpfn,memdev=mem,visible-vram-size=4M",
+      "visible-vram-size" },
+    { MEM "2M -device vpfn,memdev=mem -device vpfn,memdev=mem", "memdev" },
+    { "-device vpfn,memdev=mem", "memdev" },
+    { "-cpu qemu64,-apic -device vpfn", "MSI-X" },
+};
+
+/* QEMU ends with an error and says what it is about. */
+static void assert_refused(const char *args, const char *message)
+{
+    const char *qemu = g_getenv("QTEST_QEMU_BINARY");
+    g_autofree char *command = g_strdup_printf(
+        "%s -M q35 -accel qtest -nodefaults -display none -S %s", qemu, args);
+    g_autofree char *errors = NULL;
+    int status;
+
+    g_test_message("%s", args);
+    g_assert_true(g_spawn_command_line_sync(command, NULL, &errors, &status,
+                                            NULL));
+    g_assert_true(WIFEXITED(status));
+    g_assert_cmpint(WEXITSTATUS(status), ==, 1);
+    g_assert_nonnull(strstr(errors, message));
+}
+
+static void test_bad_properties(void)
+{
+    g_autofree char *path = make_file(1 * MiB, "readonly");
+    g_autofree char *readonly = g_strdup_printf(
+        "-object memory-backend-file,id=mem,size=1M,readonly=on,mem-path=%s "
+        "-device vpfn,memdev=mem", path);
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(bad_args); i++) {
+        assert_refused(bad_args[i].args, bad_args[i].message);
+    }
+    assert_refused(readonly, "memdev 'mem' is read-only");
+    unlink(path);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+
+    qtest_add_func("vpfn/identity", test_identity);
+    qtest_add_func("vpfn/capabilities", test_capabilities);
+    qtest_add_func("vpfn/endpoint", test_endpoint);
+    qtest_add_func("vpfn/bad-properties", test_bad_properties);
+
+    qtest_add_func("vpfn/registers/reset-values", test_reset_values);
+    qtest_add_func("vpfn/registers/writable-bits", test_writable_bits);
+    qtest_add_func("vpfn/registers/access-width", test_access_width);
+    qtest_add_func("vpfn/registers/locked", test_locked_registers);
+
+    qtest_add_func("vpfn/vram/access", test_vram);
+    qtest_add_func("vpfn/vram/64g", test_vram_64g);
+    qtest_add_func("vpfn/vram/aperture", test_aperture);
+    qtest_add_func("vpfn/vram/memdev", test_memdev);
+
+    qtest_add_func("vpfn/op/nop", test_nop);
+    qtest_add_func("vpfn/op/fill", test_fill);
+    qtest_add_func("vpfn/op/copy", test_copy);
+    qtest_add_func("vpfn/op/copy-overlap", test_copy_overlap);
+    qtest_add_func("vpfn/op/crc", test_crc);
+    qtest_add_func("vpfn/op/crc-example", test_crc_example);
+    qtest_add_func("vpfn/op/own-bars", test_own_bars);
+
+    qtest_add_func("vpfn/ring/wrap", test_ring_wrap);
+    qtest_add_func("vpfn/ring/sizes", test_ring_sizes);
+    qtest_add_func("vpfn/ring/address", test_ring_address);
+    qtest_add_func("vpfn/ring/above-4g", test_ring_above_4g);
+    qtest_add_func("vpfn/ring/bad-tail", test_bad_tail);
+    qtest_add_func("vpfn/ring/bad-tail-in-flight", test_bad_tail_in_flight);
+    qtest_add_func("vpfn/ring/doorbell-flood", test_doorbell_flood);
+    qtest_add_func("vpfn/ring/doorbell-in-flight", test_doorbell_in_flight);
+    qtest_add_func("vpfn/ring/doorbell-takes-back", test_doorbell_takes_back);
+    qtest_add_func("vpfn/ring/doorbell-disabled", test_doorbell_disabled);
+    qtest_add_func("vpfn/ring/read-once", test_descriptor_is_read_once);
+
+    qtest_add_func("vpfn/interrupt/messages", test_messages);
+    qtest_add_func("vpfn/interrupt/masked", test_masked_messages);
+    qtest_add_func("vpfn/interrupt/without-msix", test_messages_without_msix);
+    qtest_add_func("vpfn/interrupt/without-bus-master",
+                   test_messages_without_bus_master);
+    qtest_add_func("vpfn/interrupt/own-register", test_message_to_own_register);
+
+    qtest_add_func("vpfn/error/descriptors", test_bad_descriptors);
+    qtest_add_func("vpfn/error/reserved-bytes", test_reserved_bytes);
+    qtest_add_func("vpfn/error/lists", test_bad_lists);
+    qtest_add_func("vpfn/error/fetch", test_fetch_error);
+    qtest_add_func("vpfn/error/state", test_error_state);
+
+    qtest_add_func("vpfn/in-flight/disable", test_disable_in_flight);
+    qtest_add_func("vpfn/in-flight/enable", test_enable_in_flight);
+    qtest_add_func("vpfn/in-flight/reset", test_reset_in_flight);
+    qtest_add_func("vpfn/in-flight/flr", test_flr_in_flight);
+    qtest_add_func("vpfn/in-flight/system-reset", test_system_reset_in_flight);
+    qtest_add_func("vpfn/in-flight/bus-master-off",
+                   test_bus_master_off_in_flight);
+    qtest_add_func("vpfn/in-flight/bar", test_bar_in_flight);
+    qtest_add_func("vpfn/in-flight/stopped-vm", test_stopped_vm);
+
+    qtest_add_func("vpfn/self/flr-by-dma", test_flr_by_dma);
+    qtest_add_func("vpfn/self/flr-by-crc", test_flr_by_crc);
+    qtest_add_func("vpfn/self/unplug-by-dma", test_unplug_by_dma);
+    qtest_add_func("vpfn/self/unplug-by-message", test_unplug_by_message);
+
+    qtest_add_func("vpfn/unplug/in-flight", test_unplug_in_flight);
+    qtest_add_func("vpfn/unplug/memdev", test_unplug_memdev);
+    qtest_add_func("vpfn/unplug/gone", test_unplug_gone);
+
+    qtest_add_func("vpfn/inject/hang", test_inject_hang);
+    qtest_add_func("vpfn/inject/dma-error", test_inject_dma_error);
+    qtest_add_func("vpfn/inject/lost-interrupts", test_inject_lost_interrupts);
+    qtest_add_func("vpfn/inject/gone", test_inject_gone);
+    qtest_add_func("vpfn/inject/from-start", test_inject_from_start);
+
+    qtest_add_func("vpfn/migrate/copy", test_migrate_copy);
+    qtest_add_func("vpfn/migrate/lists", test_migrate_lists);
+    qtest_add_func("vpfn/migrate/crc", test_migrate_crc);
+    qtest_add_func("vpfn/migrate/interrupts", test_migrate_interrupts);
+    qtest_add_func("vpfn/migrate/faults", test_migrate_faults);
+    qtest_add_func("vpfn/migrate/gone", test_migrate_gone);
+    qtest_add_func("vpfn/migrate/bad-state", test_migrate_bad_state);
+    qtest_add_func("vpfn/migrate/bad-progress", test_migrate_bad_progress);
+    qtest_add_func("vpfn/migrate/stray-timer", test_migrate_stray_timer);
+
+    return g_test_run();
+}
