@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Is everything as it must be? Runs the IGT tests on the debug kernel and judges their
-# results: one that is not "pass" fails the check. The last line is the count.
+# Is everything as it must be? Runs the device's qtests, and the IGT tests on the debug
+# kernel, and judges their results: one that is not "pass" fails the check. The last line
+# is the count. With --tests only those IGT tests run.
 # usage: check.sh [--tests REGEX] [--name NAME] [option of boot.sh...]
 
 . "$(dirname "$0")/lib.sh"
@@ -36,11 +37,12 @@ table() {
 }
 
 report() {
-	jq -r '
+	jq -r --arg qtests "${qtests[*]}" '
 		"<!DOCTYPE html><meta charset=utf-8><title>vpfn: make check</title>",
 		"<style>body{font-family:sans-serif}td,th{padding:.1em 1em;text-align:left}" +
 		".pass{color:green}.other{color:#b00;font-weight:bold}</style>",
 		"<h1>make check</h1><p>" + (.uname | @html) + "</p>",
+		"<p>qtests of the device, passed, failed, skipped: " + $qtests + " (qtest.tap)</p>",
 		"<table><tr><th>Subtest<th>Result<th>Seconds</tr>",
 		(.tests | to_entries[] | "<tr><td>" + (.key | @html) +
 		 "<td class=" + (if .value.result == "pass" then "pass" else "other" end) + ">" + .value.result +
@@ -48,12 +50,20 @@ report() {
 		"</table>"' "$results" >"$dir/report.html"
 }
 
-# finish PASSED FAILED SKIPPED
+# finish PASSED FAILED SKIPPED: of the IGT tests
 finish() {
 	[ -z "$complaint" ] || say "make check failed: $complaint"
-	echo "$1 passed, $2 failed, $3 skipped"
+	echo "$(($1 + qtests[0])) passed, $(($2 + qtests[1])) failed, $(($3 + qtests[2])) skipped"
 	[ -z "$complaint" ] && [ "$1" -gt 0 ] && [ "$2" -eq 0 ] && [ "$3" -eq 0 ]
 	exit
+}
+
+run_qtests() {
+	local counts
+
+	counts=$("$top/vm/qtest.sh") || complaint="the device failed its qtests (log: $dir/qtest.txt)"
+	say "qtests of the device: ${counts##*$'\n'}"
+	mapfile -t qtests < <(grep -oE '[0-9]+' <<<"${counts##*$'\n'}")
 }
 
 # What each test told igt_runner: how many speak of success alone, how many skipped?
@@ -108,7 +118,9 @@ complain_about_lost_tests() {
 
 rm -f "$dir"/{results.json,report.html}
 complaint=
+qtests=(0 0 0)
 "$top/vm/host-packages.sh" run
+[ -n "$tests" ] || run_qtests
 "$top/vm/boot.sh" "${boot[@]}" "$name" /vpfn/guest/check ${tests:+"$tests"} ||
 	complaint="the VM ended with code $?, see above"
 [ -s "$results" ] || finish_early

@@ -11,7 +11,7 @@
 regex=${1:-.}
 dir=$out/check
 tap=$dir/qtest.tap
-log=$dir/qtest.log
+log=$dir/qtest.txt
 passed=0
 failed=0
 skipped=0
