@@ -2,7 +2,7 @@
 # Every command of the project. What they write lands in out/, or where OUT= says;
 # what they build is kept in ${XDG_CACHE_HOME:-~/.cache}/vpfn.
 
-.PHONY: help run check qtest fuzz-device lint selftest shell kernel-tree qemu-tree igt-tree clean
+.PHONY: help run check qtest fuzz-device igt lint selftest shell kernel-tree qemu-tree igt-tree clean
 .SILENT:
 
 ## help: this list
@@ -24,6 +24,10 @@ qtest:
 ## fuzz-device: QEMU's fuzzer on the device, for SECONDS=600; findings in out/fuzz/
 fuzz-device:
 	vm/fuzz-device.sh $(SECONDS)
+
+## igt IGT_SRC=...: build the tests in a copy of that IGT tree, list, describe, skip
+igt:
+	vm/igt.sh
 
 ## lint: the checkers of the Linux and QEMU trees, sparse, W=1, shellcheck
 lint:
