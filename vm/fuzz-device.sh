@@ -132,7 +132,9 @@ configure() {
 		--disable-docs --disable-tools --disable-install-blobs
 }
 
+# The lock goes with the subshell that a step is: hours of fuzzing hold nobody up
 build() {
+	lock qemu
 	mkdir -p "$work"
 	cd "$work"
 	[ -e build.ninja ] || configure
@@ -146,7 +148,6 @@ packages=$cache/src/qemu-trixie/tools
 export PYTHONPATH=$packages/usr/lib/python3/dist-packages
 export PATH=$packages/usr/bin:$PATH
 
-lock qemu
 work=$cache/build/qemu-fuzz-$(hash_words "$tree" "$(clang --version | head -n 1)" "$(declare -f configure)")
 step qemu-fuzz "building QEMU's fuzzer with the vpfn device" build
 
