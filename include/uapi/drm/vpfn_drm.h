@@ -3,7 +3,8 @@
  * User-space interface of the vpfn driver.
  *
  * Every ioctl below is DRM_RENDER_ALLOW. All of them return -EINVAL for an
- * unknown flag or a pad that is not zero, and -ENODEV once the device is gone.
+ * unknown flag or a pad that is not zero, -ENOENT for a handle that names no
+ * object of this file, and -ENODEV once the device is gone.
  */
 #ifndef _UAPI_VPFN_DRM_H_
 #define _UAPI_VPFN_DRM_H_
@@ -18,6 +19,8 @@ extern "C" {
 #define DRM_VPFN_GEM_CREATE		0x01
 #define DRM_VPFN_GEM_MMAP_OFFSET	0x02
 #define DRM_VPFN_GEM_INFO		0x03
+#define DRM_VPFN_SUBMIT			0x04
+#define DRM_VPFN_WAIT			0x05
 
 #define DRM_IOCTL_VPFN_GET_PARAM \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_VPFN_GET_PARAM, struct drm_vpfn_get_param)
@@ -27,9 +30,15 @@ extern "C" {
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_VPFN_GEM_MMAP_OFFSET, struct drm_vpfn_gem_mmap_offset)
 #define DRM_IOCTL_VPFN_GEM_INFO \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_VPFN_GEM_INFO, struct drm_vpfn_gem_info)
+#define DRM_IOCTL_VPFN_SUBMIT \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_VPFN_SUBMIT, struct drm_vpfn_submit)
+#define DRM_IOCTL_VPFN_WAIT \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_VPFN_WAIT, struct drm_vpfn_wait)
 
 /** DRM_VPFN_PARAM_VRAM_SIZE - size of the device memory in bytes */
-#define DRM_VPFN_PARAM_VRAM_SIZE	0
+#define DRM_VPFN_PARAM_VRAM_SIZE		0
+/** DRM_VPFN_PARAM_VISIBLE_VRAM_SIZE - how much of it, from its beginning, the CPU can reach */
+#define DRM_VPFN_PARAM_VISIBLE_VRAM_SIZE	1
 
 /**
  * struct drm_vpfn_get_param - ask for a property of the device
@@ -45,24 +54,46 @@ struct drm_vpfn_get_param {
 	__u64 value;
 };
 
+/** DRM_VPFN_PLACEMENT_VRAM - device memory; CPU mappings are write-combined wherever it lies */
+#define DRM_VPFN_PLACEMENT_VRAM		(1 << 0)
+/** DRM_VPFN_PLACEMENT_SYSTEM - system memory; alone, it makes CPU mappings cached */
+#define DRM_VPFN_PLACEMENT_SYSTEM	(1 << 1)
+
 /**
- * struct drm_vpfn_gem_create - create a buffer object in device memory
+ * DRM_VPFN_GEM_CREATE_CPU_ACCESS - begin where the CPU can reach the buffer
  *
- * The buffer reads as zeroes. It is contiguous in device memory and naturally
+ * In device memory that means its visible part. A buffer without this flag may
+ * have to move when the CPU first touches it.
+ */
+#define DRM_VPFN_GEM_CREATE_CPU_ACCESS	(1 << 0)
+
+/**
+ * struct drm_vpfn_gem_create - create a buffer object
+ *
+ * The buffer reads as zeroes. In device memory it is contiguous and naturally
  * aligned as far as page tables can use it: to 1 GiB if it is at least 1 GiB,
  * to 2 MiB if it is at least 2 MiB, else to a page.
  *
- * Errors: -EINVAL if @size is zero or no multiple of the page size, -E2BIG if
- * @size exceeds the device memory, -ENOSPC if there is no free range of that
- * size.
+ * @placement says where the engine may find the buffer; with both bits that is
+ * device memory while there is room. Under pressure a buffer of either kind may
+ * be moved to system memory, and swapped out from there, until somebody needs it.
+ *
+ * Errors: -EINVAL if @size is zero or no multiple of the page size or if
+ * @placement is zero, -E2BIG if @size exceeds the memory of every allowed
+ * placement, -ENOSPC or -ENOMEM if there is no room even after others were
+ * evicted.
  */
 struct drm_vpfn_gem_create {
 	/** @size: in, size in bytes, a multiple of the page size */
 	__u64 size;
-	/** @flags: in, must be zero */
+	/** @placement: in, mask of DRM_VPFN_PLACEMENT_* */
+	__u32 placement;
+	/** @flags: in, mask of DRM_VPFN_GEM_CREATE_* */
 	__u32 flags;
 	/** @handle: out, the new handle, never zero */
 	__u32 handle;
+	/** @pad: must be zero */
+	__u32 pad;
 };
 
 /**
@@ -73,8 +104,6 @@ struct drm_vpfn_gem_create {
  * buffer (-EINVAL), and the file must hold a handle of the buffer (-EACCES).
  * Without an address of the caller's own the mapping is aligned such that huge
  * page-table entries are possible.
- *
- * Errors: -ENOENT if @handle names no buffer of this file.
  */
 struct drm_vpfn_gem_mmap_offset {
 	/** @handle: in, the buffer */
@@ -85,21 +114,133 @@ struct drm_vpfn_gem_mmap_offset {
 	__u64 offset;
 };
 
-/** DRM_VPFN_PLACEMENT_VRAM - the buffer lies in device memory */
-#define DRM_VPFN_PLACEMENT_VRAM		(1 << 0)
-
 /**
  * struct drm_vpfn_gem_info - ask for the properties of a buffer
  *
- * Errors: -ENOENT if @handle names no buffer of this file.
+ * @placement is a snapshot: the buffer may have moved when the ioctl returns.
  */
 struct drm_vpfn_gem_info {
 	/** @handle: in, the buffer */
 	__u32 handle;
-	/** @placement: in, must be zero; out, one of DRM_VPFN_PLACEMENT_*, where the buffer lies */
+	/** @placement: in, must be zero; out, the DRM_VPFN_PLACEMENT_* where the buffer lies */
 	__u32 placement;
 	/** @size: out, size in bytes as asked for at creation */
 	__u64 size;
+};
+
+/** DRM_VPFN_CMD_NOP - nothing; handles, offsets, length and pattern must be zero */
+#define DRM_VPFN_CMD_NOP	0
+/**
+ * DRM_VPFN_CMD_FILL - write the 32-bit pattern to the destination, again and again
+ *
+ * @dst_offset and @length are multiples of 4.
+ */
+#define DRM_VPFN_CMD_FILL	1
+/** DRM_VPFN_CMD_COPY - copy from source to destination; ranges of one buffer may not overlap */
+#define DRM_VPFN_CMD_COPY	2
+/**
+ * DRM_VPFN_CMD_CRC32C - write the checksum of the source to the destination
+ *
+ * CRC32C (Castagnoli), initial value and final inversion of ~0, 4 bytes, little
+ * endian. @length is at most %DRM_VPFN_CRC_LENGTH_MAX, @dst_offset a multiple of
+ * 4; the checksum may not lie in the range that it is of.
+ */
+#define DRM_VPFN_CMD_CRC32C	3
+
+/** DRM_VPFN_CRC_LENGTH_MAX - bytes that one DRM_VPFN_CMD_CRC32C may cover */
+#define DRM_VPFN_CRC_LENGTH_MAX	(16 << 20)
+
+/**
+ * struct drm_vpfn_cmd - one command for the engine
+ *
+ * What the operation does not use must be zero.
+ */
+struct drm_vpfn_cmd {
+	/** @op: one of DRM_VPFN_CMD_* */
+	__u32 op;
+	/** @pattern: FILL: the pattern, repeated from @dst_offset on; little endian */
+	__u32 pattern;
+	/** @src_handle: COPY, CRC32C: the buffer to read */
+	__u32 src_handle;
+	/** @dst_handle: FILL, COPY, CRC32C: the buffer to write */
+	__u32 dst_handle;
+	/** @src_offset: COPY, CRC32C: where in @src_handle, in bytes */
+	__u64 src_offset;
+	/** @dst_offset: FILL, COPY, CRC32C: where in @dst_handle, in bytes */
+	__u64 dst_offset;
+	/** @length: FILL, COPY, CRC32C: bytes, not zero */
+	__u64 length;
+};
+
+/** struct drm_vpfn_sync - a point of a synchronisation object */
+struct drm_vpfn_sync {
+	/** @handle: the syncobj */
+	__u32 handle;
+	/** @pad: must be zero */
+	__u32 pad;
+	/** @point: the point of a timeline syncobj, or zero for a binary one */
+	__u64 point;
+};
+
+/** DRM_VPFN_SUBMIT_CMDS_MAX - commands that one DRM_IOCTL_VPFN_SUBMIT may hold */
+#define DRM_VPFN_SUBMIT_CMDS_MAX	1024
+/** DRM_VPFN_SUBMIT_SYNCS_MAX - syncs in, and syncs out, of one DRM_IOCTL_VPFN_SUBMIT */
+#define DRM_VPFN_SUBMIT_SYNCS_MAX	64
+
+/**
+ * struct drm_vpfn_submit - give the engine a job
+ *
+ * The commands run in order, as one job: after all @in_syncs, after earlier jobs
+ * of this file, and, per buffer, after whoever writes what the job reads and
+ * whoever uses what it writes. Buffers that have been evicted come back first.
+ * When the job is done or has failed, it signals @out_syncs; the status of a
+ * failed one is -ETIME (it hung), -EIO (the device refused it), -ENODEV (the
+ * device went away) or -ECANCELED (the file was closed, or what the job waited
+ * for failed); how much of a failed job has run is not defined.
+ *
+ * Errors, upon each of which no command has run and no sync changed: -EINVAL for
+ * a command or a sync that the rules above forbid, for an offset and length
+ * outside of the buffer and for a sync that no fence was ever added to, -E2BIG
+ * for more than %DRM_VPFN_SUBMIT_CMDS_MAX commands or more than
+ * %DRM_VPFN_SUBMIT_SYNCS_MAX syncs, or if the job does not fit into the engine's
+ * ring, -ENOSPC or -ENOMEM if there is no room for all the buffers at once, -EIO
+ * if the engine could not be reset after a failure.
+ */
+struct drm_vpfn_submit {
+	/** @cmds: pointer to @num_cmds struct drm_vpfn_cmd */
+	__u64 cmds;
+	/** @in_syncs: pointer to @num_in_syncs struct drm_vpfn_sync to wait for */
+	__u64 in_syncs;
+	/** @out_syncs: pointer to @num_out_syncs struct drm_vpfn_sync to signal */
+	__u64 out_syncs;
+	/** @num_cmds: at least one */
+	__u32 num_cmds;
+	/** @num_in_syncs: may be zero */
+	__u32 num_in_syncs;
+	/** @num_out_syncs: may be zero */
+	__u32 num_out_syncs;
+	/** @flags: must be zero */
+	__u32 flags;
+};
+
+/** DRM_VPFN_WAIT_WRITERS - wait only for those who write the buffer: enough for reading it */
+#define DRM_VPFN_WAIT_WRITERS	(1 << 0)
+
+/**
+ * struct drm_vpfn_wait - wait until nobody uses a buffer
+ *
+ * Waits for the engine, for moves of the buffer, and for other devices that share
+ * it. Whether their work has failed is not said.
+ *
+ * Errors: -ETIME if the time has passed, -ERESTARTSYS if a signal came.
+ */
+struct drm_vpfn_wait {
+	/** @handle: the buffer */
+	__u32 handle;
+	/** @flags: mask of DRM_VPFN_WAIT_* */
+	__u32 flags;
+	/** @timeout_ns: until when, in ns of CLOCK_MONOTONIC; zero or the past only asks */
+	__s64 timeout_ns;
 };
 
 #if defined(__cplusplus)
