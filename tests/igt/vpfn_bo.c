@@ -29,15 +29,15 @@ static bool is_vpfn(int fd)
 	return found;
 }
 
-/**
- * vpfn_open:
- * @oflags: flags for open(2), O_RDWR or O_RDONLY
- *
- * Opens the render node of the first vpfn device.
- *
- * Returns: a file descriptor, or -ENODEV if no device belongs to vpfn.
- */
-int vpfn_open(int oflags)
+static bool is_all_visible(int fd)
+{
+	uint64_t size, visible;
+
+	return !vpfn_vram_size(fd, &size) && !vpfn_visible_vram_size(fd, &visible) &&
+	       visible == size;
+}
+
+static int open_first(int oflags, bool all_visible)
 {
 	char path[32];
 	int i, fd;
@@ -47,11 +47,37 @@ int vpfn_open(int oflags)
 		fd = open(path, oflags | O_CLOEXEC);
 		if (fd < 0)
 			continue;
-		if (is_vpfn(fd))
+		if (is_vpfn(fd) && is_all_visible(fd) == all_visible)
 			return fd;
 		close(fd);
 	}
 	return -ENODEV;
+}
+
+/**
+ * vpfn_open:
+ * @oflags: flags for open(2), O_RDWR or O_RDONLY
+ *
+ * Opens the render node of the first vpfn device whose memory is all visible to the CPU.
+ *
+ * Returns: a file descriptor, or -ENODEV if there is none.
+ */
+int vpfn_open(int oflags)
+{
+	return open_first(oflags, true);
+}
+
+/**
+ * vpfn_open_small:
+ * @oflags: flags for open(2), O_RDWR or O_RDONLY
+ *
+ * Opens the render node of the first vpfn device with memory that the CPU cannot see.
+ *
+ * Returns: a file descriptor, or -ENODEV if there is none.
+ */
+int vpfn_open_small(int oflags)
+{
+	return open_first(oflags, false);
 }
 
 /**
@@ -67,6 +93,15 @@ int vpfn_ioctl(int fd, unsigned long request, void *arg)
 	return drmIoctl(fd, request, arg) ? -errno : 0;
 }
 
+static int get_param(int fd, uint32_t param, uint64_t *value)
+{
+	struct drm_vpfn_get_param get = { .param = param };
+	int err = vpfn_ioctl(fd, DRM_IOCTL_VPFN_GET_PARAM, &get);
+
+	*value = get.value;
+	return err;
+}
+
 /**
  * vpfn_vram_size:
  * @fd: DRM file descriptor
@@ -76,11 +111,19 @@ int vpfn_ioctl(int fd, unsigned long request, void *arg)
  */
 int vpfn_vram_size(int fd, uint64_t *size)
 {
-	struct drm_vpfn_get_param get = { .param = DRM_VPFN_PARAM_VRAM_SIZE };
-	int err = vpfn_ioctl(fd, DRM_IOCTL_VPFN_GET_PARAM, &get);
+	return get_param(fd, DRM_VPFN_PARAM_VRAM_SIZE, size);
+}
 
-	*size = get.value;
-	return err;
+/**
+ * vpfn_visible_vram_size:
+ * @fd: DRM file descriptor
+ * @size: where the size of the part of it that the CPU sees goes, in bytes
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_visible_vram_size(int fd, uint64_t *size)
+{
+	return get_param(fd, DRM_VPFN_PARAM_VISIBLE_VRAM_SIZE, size);
 }
 
 /**
@@ -123,11 +166,34 @@ int vpfn_bar_start(int fd, int bar, uint64_t *start)
  * @size: size of the buffer in bytes
  * @bo: the buffer, with its mmap offset
  *
+ * Creates a buffer in device memory, where the CPU reaches it.
+ *
  * Returns: 0 or a negative errno.
  */
 int vpfn_bo_create(int fd, uint64_t size, struct vpfn_bo *bo)
 {
-	struct drm_vpfn_gem_create create = { .size = size };
+	return vpfn_bo_create_in(fd, size, DRM_VPFN_PLACEMENT_VRAM,
+				 DRM_VPFN_GEM_CREATE_CPU_ACCESS, bo);
+}
+
+/**
+ * vpfn_bo_create_in:
+ * @fd: DRM file descriptor
+ * @size: size of the buffer in bytes
+ * @placement: where it may lie, a mask of DRM_VPFN_PLACEMENT_*
+ * @flags: a mask of DRM_VPFN_GEM_CREATE_*
+ * @bo: the buffer, with its mmap offset
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_bo_create_in(int fd, uint64_t size, uint32_t placement, uint32_t flags,
+		      struct vpfn_bo *bo)
+{
+	struct drm_vpfn_gem_create create = {
+		.size = size,
+		.placement = placement,
+		.flags = flags,
+	};
 	struct drm_vpfn_gem_mmap_offset get = {};
 	int err = vpfn_ioctl(fd, DRM_IOCTL_VPFN_GEM_CREATE, &create);
 
@@ -154,6 +220,23 @@ int vpfn_bo_close(int fd, const struct vpfn_bo *bo)
 	struct drm_gem_close close = { .handle = bo->handle };
 
 	return vpfn_ioctl(fd, DRM_IOCTL_GEM_CLOSE, &close);
+}
+
+/**
+ * vpfn_bo_placement:
+ * @fd: DRM file descriptor
+ * @bo: the buffer
+ * @placement: where it goes which DRM_VPFN_PLACEMENT_* the buffer lies in
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_bo_placement(int fd, const struct vpfn_bo *bo, uint32_t *placement)
+{
+	struct drm_vpfn_gem_info info = { .handle = bo->handle };
+	int err = vpfn_ioctl(fd, DRM_IOCTL_VPFN_GEM_INFO, &info);
+
+	*placement = info.placement;
+	return err;
 }
 
 /**

@@ -27,12 +27,17 @@ struct vpfn_bo {
 };
 
 int vpfn_open(int oflags);
+int vpfn_open_small(int oflags);
 int vpfn_ioctl(int fd, unsigned long request, void *arg);
 int vpfn_vram_size(int fd, uint64_t *size);
+int vpfn_visible_vram_size(int fd, uint64_t *size);
 int vpfn_bar_start(int fd, int bar, uint64_t *start);
 
 int vpfn_bo_create(int fd, uint64_t size, struct vpfn_bo *bo);
+int vpfn_bo_create_in(int fd, uint64_t size, uint32_t placement, uint32_t flags,
+		      struct vpfn_bo *bo);
 int vpfn_bo_close(int fd, const struct vpfn_bo *bo);
+int vpfn_bo_placement(int fd, const struct vpfn_bo *bo, uint32_t *placement);
 int vpfn_bo_export(int fd, const struct vpfn_bo *bo, int *dmabuf);
 
 int vpfn_map(int fd, uint64_t offset, uint64_t len, int prot, void **map);

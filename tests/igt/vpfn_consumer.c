@@ -306,7 +306,7 @@ int vpfn_vivid_open(void)
 	int fd = find_vivid();
 
 	if (fd < 0) {
-		vpfn_run("modprobe -q vivid");
+		vpfn_shell("modprobe -q vivid");
 		fd = find_vivid();
 	}
 	if (fd >= 0)

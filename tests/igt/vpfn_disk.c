@@ -18,12 +18,12 @@
 #define SIZE_MIB	"64"
 
 /**
- * vpfn_run:
+ * vpfn_shell:
  * @command: a shell command
  *
  * Returns: 0, or -EIO if the command fails.
  */
-int vpfn_run(const char *command)
+int vpfn_shell(const char *command)
 {
 	return system(command) ? -EIO : 0;
 }
@@ -76,7 +76,7 @@ int vpfn_disk_create(struct vpfn_disk *disk)
 	int err;
 
 	if (access(NULLB_DIR, F_OK))
-		vpfn_run("modprobe -q null_blk nr_devices=0");
+		vpfn_shell("modprobe -q null_blk nr_devices=0");
 
 	*disk = (struct vpfn_disk) {};
 	snprintf(disk->device, sizeof(disk->device), "/dev/vpfn-scratch-%d", getpid());
@@ -99,7 +99,7 @@ int vpfn_disk_mount_ext4(struct vpfn_disk *disk)
 	int err;
 
 	snprintf(command, sizeof(command), "mkfs.ext4 -q -F -E nodiscard %s", disk->device);
-	err = vpfn_run(command);
+	err = vpfn_shell(command);
 	if (err)
 		return err;
 

@@ -16,6 +16,6 @@ struct vpfn_disk {
 int vpfn_disk_create(struct vpfn_disk *disk);
 int vpfn_disk_mount_ext4(struct vpfn_disk *disk);
 void vpfn_disk_remove(struct vpfn_disk *disk);
-int vpfn_run(const char *command);
+int vpfn_shell(const char *command);
 
 #endif

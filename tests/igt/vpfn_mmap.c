@@ -34,7 +34,11 @@ static void create(int file, uint64_t size, struct vpfn_bo *bo)
 
 static int create_err(uint64_t size, uint32_t flags)
 {
-	struct drm_vpfn_gem_create arg = { .size = size, .flags = flags };
+	struct drm_vpfn_gem_create arg = {
+		.size = size,
+		.placement = DRM_VPFN_PLACEMENT_VRAM,
+		.flags = flags,
+	};
 	int err = vpfn_ioctl(fd, DRM_IOCTL_VPFN_GEM_CREATE, &arg);
 
 	if (!err)
@@ -83,8 +87,11 @@ static void test_param(void)
 
 static void test_create_bad_flags(void)
 {
-	igt_assert_eq(create_err(VPFN_PAGE, 1), -EINVAL);
-	igt_assert_eq(create_err(VPFN_PAGE, 1u << 31), -EINVAL);
+	uint32_t known = DRM_VPFN_GEM_CREATE_CPU_ACCESS;
+
+	igt_assert_eq(create_err(VPFN_PAGE, known << 1), -EINVAL);
+	igt_assert_eq(create_err(VPFN_PAGE, 1u << 31 | known), -EINVAL);
+	igt_assert_eq(create_err(VPFN_PAGE, known), 0);
 	igt_assert_eq(create_err(VPFN_PAGE, 0), 0);
 }
 

@@ -3,47 +3,16 @@
  * What does the host see?
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <glob.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "vpfn_port.h"
 #include "vpfn_witness.h"
 
 #define PORT_NAME	"vpfn.witness"
-
-/* Each port of a virtio console has a file with its name: .../vportXpY/name */
-static bool is_witness(const char *path)
-{
-	FILE *file = fopen(path, "r");
-	char name[32] = "";
-
-	if (!file)
-		return false;
-
-	if (!fgets(name, sizeof(name), file))
-		name[0] = '\0';
-	fclose(file);
-	name[strcspn(name, "\n")] = '\0';
-	return !strcmp(name, PORT_NAME);
-}
-
-static int open_port(const char *name_path)
-{
-	char port[32] = "", path[64];
-	int fd;
-
-	if (sscanf(name_path, "/sys/class/virtio-ports/%31[^/]", port) != 1)
-		return -EPROTO;
-
-	snprintf(path, sizeof(path), "/dev/%s", port);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
 
 /**
  * vpfn_witness_open:
@@ -53,37 +22,7 @@ static int open_port(const char *name_path)
  */
 int vpfn_witness_open(void)
 {
-	glob_t names;
-	int fd = -ENODEV;
-
-	if (glob("/sys/class/virtio-ports/*/name", 0, NULL, &names))
-		return -ENODEV;
-
-	for (size_t i = 0; i < names.gl_pathc && fd == -ENODEV; i++) {
-		if (is_witness(names.gl_pathv[i]))
-			fd = open_port(names.gl_pathv[i]);
-	}
-	globfree(&names);
-	return fd;
-}
-
-static int read_line(int fd, char *line, size_t size)
-{
-	size_t len = 0;
-
-	while (len + 1 < size) {
-		ssize_t n = read(fd, line + len, 1);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EPIPE;
-		if (line[len] == '\n')
-			break;
-		len++;
-	}
-	line[len] = '\0';
-	return 0;
+	return vpfn_port_open(PORT_NAME);
 }
 
 static int hex_from_line(const char *line, char hex[VPFN_SHA256_HEX])
@@ -114,7 +53,7 @@ int vpfn_witness_sha256(int port, uint64_t offset, uint64_t len, char hex[VPFN_S
 	if (write(port, line, n) != n)
 		return -EIO;
 
-	err = read_line(port, line, sizeof(line));
+	err = vpfn_port_read_line(port, line, sizeof(line));
 	return err ?: hex_from_line(line, hex);
 }
 

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+/*
+ * How does a test talk to the host?
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vpfn_port.h"
+
+/* Each port of a virtio console has a file with its name: .../vportXpY/name */
+static bool has_name(const char *path, const char *expected)
+{
+	FILE *file = fopen(path, "r");
+	char name[32] = "";
+
+	if (!file)
+		return false;
+
+	if (!fgets(name, sizeof(name), file))
+		name[0] = '\0';
+	fclose(file);
+	name[strcspn(name, "\n")] = '\0';
+	return !strcmp(name, expected);
+}
+
+static int open_port(const char *name_path)
+{
+	char port[32] = "", path[64];
+	int fd;
+
+	if (sscanf(name_path, "/sys/class/virtio-ports/%31[^/]", port) != 1)
+		return -EPROTO;
+
+	snprintf(path, sizeof(path), "/dev/%s", port);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/**
+ * vpfn_port_open:
+ * @name: what the host calls the port
+ *
+ * Returns: a file descriptor, -ENODEV if the machine has no such port, or another negative
+ * errno.
+ */
+int vpfn_port_open(const char *name)
+{
+	glob_t names;
+	int fd = -ENODEV;
+
+	if (glob("/sys/class/virtio-ports/*/name", 0, NULL, &names))
+		return -ENODEV;
+
+	for (size_t i = 0; i < names.gl_pathc && fd == -ENODEV; i++) {
+		if (has_name(names.gl_pathv[i], name))
+			fd = open_port(names.gl_pathv[i]);
+	}
+	globfree(&names);
+	return fd;
+}
+
+/**
+ * vpfn_port_read_line:
+ * @port: file descriptor from vpfn_port_open()
+ * @line: where the line goes, without its end
+ * @size: room for it
+ *
+ * Returns: 0, -EPIPE if nobody is at the other end, or another negative errno.
+ */
+int vpfn_port_read_line(int port, char *line, size_t size)
+{
+	size_t len = 0;
+
+	while (len + 1 < size) {
+		ssize_t n = read(port, line + len, 1);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EPIPE;
+		if (line[len] == '\n')
+			break;
+		len++;
+	}
+	line[len] = '\0';
+	return 0;
+}
