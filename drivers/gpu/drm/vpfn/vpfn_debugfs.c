@@ -8,8 +8,13 @@
 #include <linux/mm.h>
 #include <linux/pgtable.h>
 #include <linux/sched/mm.h>
+#include <linux/seq_file.h>
 
+#include <drm/drm_debugfs.h>
+#include <drm/drm_drv.h>
 #include <drm/drm_file.h>
+#include <drm/drm_print.h>
+#include <drm/ttm/ttm_resource.h>
 
 #include "vpfn_drv.h"
 
@@ -79,11 +84,79 @@ static const struct file_operations vpfn_leaf_fops = {
 	.llseek = default_llseek,
 };
 
+/*
+ * "buffers": a line for each handle of each open file, with the client's id, the
+ * handle, the size in bytes, where it lies (vram or system), the offset there, and how
+ * often it is pinned.
+ */
+static int vpfn_buffers_show(struct seq_file *m, void *unused)
+{
+	struct drm_debugfs_entry *entry = m->private;
+	struct drm_device *drm = entry->dev;
+	struct drm_file *file;
+	struct vpfn_bo *bo;
+	int handle;
+
+	guard(mutex)(&drm->filelist_mutex);
+	list_for_each_entry(file, &drm->filelist, lhead) {
+		for (handle = 0; (bo = vpfn_file_next_bo(file, &handle)); handle++) {
+			seq_printf(m, "client=%llu handle=%d size=%zu", file->client_id, handle,
+				   bo->tbo.base.size);
+			if (vpfn_bo_is_in_vram(bo))
+				seq_printf(m, " place=vram offset=%#llx",
+					   (u64)bo->tbo.resource->start << PAGE_SHIFT);
+			else
+				seq_puts(m, " place=system");
+			seq_printf(m, " pinned=%u\n", bo->tbo.pin_count);
+			vpfn_bo_unlock_put(bo);
+		}
+	}
+	return 0;
+}
+
+/* "vram": which ranges of VRAM are taken */
+static int vpfn_vram_show(struct seq_file *m, void *unused)
+{
+	struct drm_debugfs_entry *entry = m->private;
+	struct vpfn_device *vdev = to_vpfn_device(entry->dev);
+	struct drm_printer p = drm_seq_file_printer(m);
+
+	ttm_resource_manager_debug(ttm_manager_type(&vdev->bdev, TTM_PL_VRAM), &p);
+	return 0;
+}
+
+static const struct drm_debugfs_info vpfn_debugfs_files[] = {
+	{ "buffers", vpfn_buffers_show },
+	{ "vram", vpfn_vram_show },
+};
+
+/* "evict": writing 1 moves all that can be moved out of VRAM. */
+static int vpfn_evict_set(void *data, u64 value)
+{
+	struct vpfn_device *vdev = data;
+	int ret, idx;
+
+	if (value != 1)
+		return -EINVAL;
+	if (!drm_dev_enter(&vdev->drm, &idx))
+		return -ENODEV;
+
+	ret = vpfn_vram_evict(vdev);
+	drm_dev_exit(idx);
+	return ret;
+}
+
+DEFINE_DEBUGFS_ATTRIBUTE(vpfn_evict_fops, NULL, vpfn_evict_set, "%llu\n");
+
 /**
  * vpfn_debugfs_init - &drm_driver.debugfs_init
  * @minor: the minor whose directory it is
  */
 void vpfn_debugfs_init(struct drm_minor *minor)
 {
+	struct vpfn_device *vdev = to_vpfn_device(minor->dev);
+
 	debugfs_create_file("leaf", 0400, minor->debugfs_root, NULL, &vpfn_leaf_fops);
+	debugfs_create_file_unsafe("evict", 0200, minor->debugfs_root, vdev, &vpfn_evict_fops);
+	drm_debugfs_add_files(minor->dev, vpfn_debugfs_files, ARRAY_SIZE(vpfn_debugfs_files));
 }

@@ -3,12 +3,17 @@
  * How the device comes and goes.
  */
 
+#include <linux/dma-mapping.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/pm_runtime.h>
+#include <linux/slab.h>
 #include <linux/string.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
+#include <drm/drm_gem_ttm_helper.h>
 #include <drm/drm_ioctl.h>
 #include <drm/vpfn_drm.h>
 
@@ -70,6 +75,9 @@ static int vpfn_ioctl_get_param(struct drm_device *drm, void *data, struct drm_f
 	case DRM_VPFN_PARAM_VRAM_SIZE:
 		args->value = to_vpfn_device(drm)->vram_size;
 		return 0;
+	case DRM_VPFN_PARAM_VISIBLE_VRAM_SIZE:
+		args->value = to_vpfn_device(drm)->visible_size;
+		return 0;
 	default:
 		return -EINVAL;
 	}
@@ -80,7 +88,53 @@ static const struct drm_ioctl_desc vpfn_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(VPFN_GEM_CREATE, vpfn_ioctl_gem_create, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(VPFN_GEM_MMAP_OFFSET, vpfn_ioctl_gem_mmap_offset, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(VPFN_GEM_INFO, vpfn_ioctl_gem_info, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VPFN_SUBMIT, vpfn_ioctl_submit, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VPFN_WAIT, vpfn_ioctl_wait, DRM_RENDER_ALLOW),
 };
+
+static int vpfn_open(struct drm_device *drm, struct drm_file *file)
+{
+	struct drm_gpu_scheduler *sched = &to_vpfn_device(drm)->engine.sched;
+	struct vpfn_file *vfile;
+	int ret;
+
+	vfile = kzalloc_obj(*vfile, GFP_KERNEL_ACCOUNT);
+	if (!vfile)
+		return -ENOMEM;
+
+	ret = drm_sched_entity_init(&vfile->entity, DRM_SCHED_PRIORITY_NORMAL, &sched, 1, NULL);
+	if (ret) {
+		kfree(vfile);
+		return ret;
+	}
+
+	kref_init(&vfile->refs);
+	file->driver_priv = vfile;
+	return 0;
+}
+
+static void vpfn_file_free(struct kref *refs)
+{
+	kfree(container_of(refs, struct vpfn_file, refs));
+}
+
+/**
+ * vpfn_file_put - give back a reference
+ * @vfile: the file's data, which lives until its last job is freed
+ */
+void vpfn_file_put(struct vpfn_file *vfile)
+{
+	kref_put(&vfile->refs, vpfn_file_free);
+}
+
+/* Waits for the file's jobs; those of a process that was killed end with -ESRCH. */
+static void vpfn_postclose(struct drm_device *drm, struct drm_file *file)
+{
+	struct vpfn_file *vfile = file->driver_priv;
+
+	drm_sched_entity_destroy(&vfile->entity);
+	vpfn_file_put(vfile);
+}
 
 static const struct file_operations vpfn_fops = {
 	.owner = THIS_MODULE,
@@ -93,14 +147,21 @@ static const struct file_operations vpfn_fops = {
 	.llseek = noop_llseek,
 	.mmap = drm_gem_mmap,
 	.get_unmapped_area = vpfn_get_unmapped_area,
+	.show_fdinfo = drm_show_fdinfo,
 	.fop_flags = FOP_UNSIGNED_OFFSET,
 };
 
 static const struct drm_driver vpfn_driver = {
-	.driver_features = DRIVER_GEM | DRIVER_RENDER,
+	.driver_features = DRIVER_GEM | DRIVER_RENDER | DRIVER_SYNCOBJ | DRIVER_SYNCOBJ_TIMELINE,
+	.open = vpfn_open,
+	.postclose = vpfn_postclose,
 	.ioctls = vpfn_ioctls,
 	.num_ioctls = ARRAY_SIZE(vpfn_ioctls),
 	.fops = &vpfn_fops,
+	.gem_prime_import = vpfn_gem_import,
+	.dumb_create = vpfn_dumb_create,
+	.dumb_map_offset = drm_gem_ttm_dumb_map_offset,
+	.show_fdinfo = vpfn_show_fdinfo,
 #ifdef CONFIG_DEBUG_FS
 	.debugfs_init = vpfn_debugfs_init,
 #endif
@@ -110,15 +171,93 @@ static const struct drm_driver vpfn_driver = {
 	.minor = 0,
 };
 
-/* Make sure that this is a device we know, and ask it for the size of its memory. */
-static int vpfn_identify(struct pci_dev *pdev, u64 *vram_size)
+/**
+ * vpfn_pm_get - wake the device, and keep it awake
+ * @vdev: the device
+ *
+ * The task that suspends the device uses it, too: to save VRAM. It must not wait
+ * for itself.
+ *
+ * Return: 0 or a negative errno.
+ */
+int vpfn_pm_get(struct vpfn_device *vdev)
 {
-	void __iomem *regs;
-	u32 id, revision;
+	if (READ_ONCE(vdev->suspending) == current) {
+		pm_runtime_get_noresume(vdev->drm.dev);
+		return 0;
+	}
+	return pm_runtime_resume_and_get(vdev->drm.dev);
+}
 
-	regs = pcim_iomap_region(pdev, VPFN_BAR_REGS, KBUILD_MODNAME);
-	if (IS_ERR(regs))
-		return dev_err_probe(&pdev->dev, PTR_ERR(regs), "cannot map the registers\n");
+/**
+ * vpfn_pm_put - let the device sleep again
+ * @vdev: the device
+ */
+void vpfn_pm_put(struct vpfn_device *vdev)
+{
+	pm_runtime_mark_last_busy(vdev->drm.dev);
+	pm_runtime_put_autosuspend(vdev->drm.dev);
+}
+
+/* Save VRAM, whose contents a sleeping device may lose, to system memory. */
+static int vpfn_pm_save_vram(struct vpfn_device *vdev)
+{
+	int ret;
+
+	WRITE_ONCE(vdev->suspending, current);
+	ret = vpfn_vram_evict(vdev);
+	WRITE_ONCE(vdev->suspending, NULL);
+	if (ret)
+		return ret;
+
+	return vpfn_vram_is_empty(vdev) ? 0 : -EBUSY;
+}
+
+/* The last moment at which memory can be had, all other devices being awake */
+static int vpfn_pm_prepare(struct device *dev)
+{
+	return vpfn_pm_save_vram(dev_get_drvdata(dev));
+}
+
+static int vpfn_pm_suspend(struct device *dev)
+{
+	vpfn_engine_suspend(dev_get_drvdata(dev));
+	return 0;
+}
+
+static int vpfn_pm_resume(struct device *dev)
+{
+	return vpfn_engine_resume(dev_get_drvdata(dev));
+}
+
+static int vpfn_pm_runtime_suspend(struct device *dev)
+{
+	struct vpfn_device *vdev = dev_get_drvdata(dev);
+
+	/* Any other errno would forbid all further attempts. */
+	if (vpfn_pm_save_vram(vdev))
+		return -EBUSY;
+
+	vpfn_engine_suspend(vdev);
+	return 0;
+}
+
+static const struct dev_pm_ops vpfn_pm_ops = {
+	.prepare = pm_sleep_ptr(vpfn_pm_prepare),
+	SYSTEM_SLEEP_PM_OPS(vpfn_pm_suspend, vpfn_pm_resume)
+	RUNTIME_PM_OPS(vpfn_pm_runtime_suspend, vpfn_pm_resume, NULL)
+};
+
+static u64 vpfn_read64(void __iomem *regs, unsigned int lo, unsigned int hi)
+{
+	return (u64)readl(regs + hi) << 32 | readl(regs + lo);
+}
+
+/* Make sure that this is a device we know, and ask it for the sizes of its memory. */
+static int vpfn_identify(struct vpfn_device *vdev, void __iomem *regs)
+{
+	struct pci_dev *pdev = to_pci_dev(vdev->drm.dev);
+	u32 id, revision;
 
 	id = readl(regs + VPFN_REG_ID);
 	if (id != VPFN_ID)
@@ -128,15 +267,46 @@ static int vpfn_identify(struct pci_dev *pdev, u64 *vram_size)
 	if (revision != VPFN_REVISION)
 		return dev_err_probe(&pdev->dev, -ENODEV, "unknown revision %u\n", revision);
 
-	*vram_size = (u64)readl(regs + VPFN_REG_VRAM_SIZE_HI) << 32 |
-		     readl(regs + VPFN_REG_VRAM_SIZE_LO);
+	vdev->vram_size = vpfn_read64(regs, VPFN_REG_VRAM_SIZE_LO, VPFN_REG_VRAM_SIZE_HI);
+	vdev->visible_size = vpfn_read64(regs, VPFN_REG_VISIBLE_SIZE_LO,
+					 VPFN_REG_VISIBLE_SIZE_HI);
+	if (!vdev->visible_size || !PAGE_ALIGNED(vdev->visible_size) ||
+	    !PAGE_ALIGNED(vdev->vram_size) || vdev->visible_size > vdev->vram_size ||
+	    vdev->visible_size != pci_resource_len(pdev, VPFN_BAR_VRAM))
+		return dev_err_probe(&pdev->dev, -ENODEV,
+				     "%#llx bytes of %#llx visible in a BAR of %#llx bytes\n",
+				     vdev->visible_size, vdev->vram_size,
+				     (u64)pci_resource_len(pdev, VPFN_BAR_VRAM));
 	return 0;
+}
+
+/* Let other PCI devices reach VRAM, where kernel and topology allow it. */
+static int vpfn_init_p2p(struct vpfn_device *vdev)
+{
+	struct pci_dev *pdev = to_pci_dev(vdev->drm.dev);
+	int ret = pcim_p2pdma_init(pdev);
+
+	if (ret == -EOPNOTSUPP)
+		return 0;
+	if (ret)
+		return dev_err_probe(&pdev->dev, ret, "cannot set up peer-to-peer DMA\n");
+
+	vdev->p2p = pcim_p2pdma_provider(pdev, VPFN_BAR_VRAM);
+	return 0;
+}
+
+static void vpfn_pm_init(struct device *dev)
+{
+	/* User space says whether the device may sleep: power/control. */
+	pm_runtime_set_autosuspend_delay(dev, 1000);
+	pm_runtime_use_autosuspend(dev);
+	pm_runtime_put_autosuspend(dev);
 }
 
 static int vpfn_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct vpfn_device *vdev;
-	u64 vram_size;
+	void __iomem *regs;
 	int ret;
 
 	vdev = devm_drm_dev_alloc(&pdev->dev, &vpfn_driver, struct vpfn_device, drm);
@@ -148,23 +318,52 @@ static int vpfn_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = pcim_enable_device(pdev);
 	if (ret)
 		return ret;
+	pci_set_master(pdev);
 
-	ret = vpfn_identify(pdev, &vram_size);
+	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	if (ret)
+		return dev_err_probe(&pdev->dev, ret, "cannot do DMA\n");
+	dma_set_max_seg_size(&pdev->dev, UINT_MAX);
+
+	regs = pcim_iomap_region(pdev, VPFN_BAR_REGS, KBUILD_MODNAME);
+	if (IS_ERR(regs))
+		return dev_err_probe(&pdev->dev, PTR_ERR(regs), "cannot map the registers\n");
+
+	ret = vpfn_identify(vdev, regs);
 	if (ret)
 		return ret;
 
-	ret = vpfn_vram_init(vdev, vram_size);
+	ret = vpfn_init_p2p(vdev);
 	if (ret)
 		return ret;
 
-	return drm_dev_register(&vdev->drm, 0);
+	ret = vpfn_engine_init(vdev, regs);
+	if (ret)
+		return ret;
+
+	ret = vpfn_vram_init(vdev);
+	if (ret)
+		return ret;
+
+	ret = drm_dev_register(&vdev->drm, 0);
+	if (ret)
+		return ret;
+
+	vpfn_pm_init(&pdev->dev);
+	return 0;
 }
 
 static void vpfn_pci_remove(struct pci_dev *pdev)
 {
 	struct vpfn_device *vdev = pci_get_drvdata(pdev);
 
+	/* Takes back the reference that vpfn_pm_init() gave away: awake from here on. */
+	pm_runtime_get_sync(&pdev->dev);
+	pm_runtime_dont_use_autosuspend(&pdev->dev);
+
 	drm_dev_unplug(&vdev->drm);
+	vpfn_engine_unplug(vdev);
+	vpfn_prime_unplug(vdev);
 }
 
 static const struct pci_device_id vpfn_pci_ids[] = {
@@ -178,6 +377,9 @@ static struct pci_driver vpfn_pci_driver = {
 	.id_table = vpfn_pci_ids,
 	.probe = vpfn_pci_probe,
 	.remove = vpfn_pci_remove,
+	/* The engine may not write to memory while the next kernel starts. */
+	.shutdown = vpfn_pci_remove,
+	.driver.pm = pm_ptr(&vpfn_pm_ops),
 };
 module_pci_driver(vpfn_pci_driver);
 

@@ -7,6 +7,9 @@
  * below says what breaks without it.
  */
 
+#include <linux/dma-buf.h>
+#include <linux/dma-resv.h>
+#include <linux/iosys-map.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
@@ -17,8 +20,13 @@
 #include <drm/drm_file.h>
 #include <drm/drm_gem_ttm_helper.h>
 #include <drm/drm_vma_manager.h>
+#include <drm/ttm/ttm_placement.h>
+#include <drm/ttm/ttm_resource.h>
+#include <drm/ttm/ttm_tt.h>
+#include <drm/vpfn_drm.h>
 
 #include "vpfn_drv.h"
+#include "vpfn_trace.h"
 
 static bool vpfn_pud_supported(void)
 {
@@ -42,6 +50,95 @@ static unsigned int vpfn_max_order(void)
 	return 0;
 }
 
+static bool vpfn_pages_contiguous(struct page *const *pages, unsigned long count)
+{
+	unsigned long pfn = page_to_pfn(pages[0]), i;
+
+	for (i = 1; i < count; i++) {
+		if (page_to_pfn(pages[i]) != pfn + i)
+			return false;
+	}
+	return true;
+}
+
+static vm_fault_t vpfn_fault_error(int err)
+{
+	/* A signal: handle it, then touch again. */
+	if (err == -ERESTARTSYS || err == -EINTR || err == -EAGAIN || err == -EBUSY)
+		return VM_FAULT_NOPAGE;
+	return VM_FAULT_SIGBUS;
+}
+
+/*
+ * Wait until the moves of the buffer are done. R4: falling back instead would put a
+ * page table where a leaf belongs. Like ttm_bo_vm_fault_reserved(), it waits without
+ * the locks if it may: VM_FAULT_RETRY without FAULT_FLAG_RETRY_NOWAIT says that it
+ * has given back the reservation and mmap_lock.
+ */
+static vm_fault_t vpfn_vm_wait_idle(struct vm_fault *vmf)
+{
+	struct ttm_buffer_object *bo = vmf->vma->vm_private_data;
+	long ret;
+
+	if (dma_resv_test_signaled(bo->base.resv, DMA_RESV_USAGE_KERNEL))
+		return 0;
+
+	if (fault_flag_allow_retry_first(vmf->flags)) {
+		if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+			return VM_FAULT_RETRY;
+
+		drm_gem_object_get(&bo->base);
+		mmap_read_unlock(vmf->vma->vm_mm);
+		dma_resv_unlock(bo->base.resv);
+		dma_resv_wait_timeout(bo->base.resv, DMA_RESV_USAGE_KERNEL, true,
+				      MAX_SCHEDULE_TIMEOUT);
+		drm_gem_object_put(&bo->base);
+		return VM_FAULT_RETRY;
+	}
+
+	ret = dma_resv_wait_timeout(bo->base.resv, DMA_RESV_USAGE_KERNEL, true,
+				    MAX_SCHEDULE_TIMEOUT);
+	return ret < 0 ? vpfn_fault_error(ret) : 0;
+}
+
+/*
+ * Make the buffer ready for a mapping: R8: at rest, within reach of the CPU, and with
+ * pages, if it is in system memory. Called with the reservation held; 0, or as
+ * vpfn_vm_wait_idle().
+ */
+static vm_fault_t vpfn_vm_prepare(struct vm_fault *vmf)
+{
+	struct ttm_buffer_object *bo = vmf->vma->vm_private_data;
+	struct ttm_operation_ctx ctx = { .interruptible = true, .gfp_retry_mayfail = true };
+	vm_fault_t ret;
+	int err;
+
+	err = vpfn_bo_make_visible(to_vpfn_bo(bo), &ctx);
+	if (err)
+		return vpfn_fault_error(err);
+
+	ret = vpfn_vm_wait_idle(vmf);
+	if (ret)
+		return ret;
+
+	err = ttm_mem_io_reserve(bo->bdev, bo->resource);
+	if (!err && bo->resource->mem_type == TTM_PL_SYSTEM)
+		err = ttm_bo_populate(bo, &ctx);
+	return err ? vpfn_fault_error(err) : 0;
+}
+
+/* What TTM's helpers and vpfn_vm_wait_idle() have not given back already */
+static void vpfn_vm_unlock(struct vm_fault *vmf, vm_fault_t ret)
+{
+	struct ttm_buffer_object *bo;
+
+	if (ret == VM_FAULT_RETRY && !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT))
+		return;
+
+	bo = vmf->vma->vm_private_data;
+	dma_resv_unlock(bo->base.resv);
+}
+
 /*
  * Map the leaf of @order around the faulting address, or say VM_FAULT_FALLBACK,
  * upon which the core comes back for the next smaller one. Called with the
@@ -56,6 +153,7 @@ static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 	unsigned long page_offset, pfn;
 	pgprot_t prot;
+	vm_fault_t ret;
 
 	if (order > vpfn_max_order())
 		return VM_FAULT_FALLBACK;
@@ -68,17 +166,28 @@ static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
 	if (addr < vma->vm_start || vma->vm_end - addr < size)
 		return VM_FAULT_FALLBACK;
 
-	if (vpfn_vram_io_mem_reserve(bo->bdev, bo->resource))
-		return VM_FAULT_SIGBUS;
+	ret = vpfn_vm_prepare(vmf);
+	if (ret)
+		return ret;
+
+	page_offset = linear_page_index(vma, addr) - drm_vma_node_start(&bo->base.vma_node);
+	prot = ttm_io_prot(bo, bo->resource, vma->vm_page_prot);
+	if (bo->resource->bus.is_iomem) {
+		pfn = PHYS_PFN(bo->resource->bus.offset) + page_offset;
+		prot = pgprot_decrypted(prot);
+	} else {
+		/* R2: the pages of a leaf follow each other; the pool gives blocks, not one range. */
+		pfn = page_to_pfn(bo->ttm->pages[page_offset]);
+		if (!vpfn_pages_contiguous(bo->ttm->pages + page_offset, 1UL << order))
+			return VM_FAULT_FALLBACK;
+		prot = pgprot_encrypted(prot);
+	}
 
 	/* R2: the entry has no room for low pfn bits; the leaf would begin at other memory. */
-	page_offset = linear_page_index(vma, addr) - drm_vma_node_start(&bo->base.vma_node);
-	pfn = PHYS_PFN(bo->resource->bus.offset) + page_offset;
 	if (!IS_ALIGNED(pfn, 1UL << order))
 		return VM_FAULT_FALLBACK;
 
 	/* R7: the inserters take vm_page_prot; only PTEs can have a protection of their own. */
-	prot = pgprot_decrypted(ttm_io_prot(bo, bo->resource, vma->vm_page_prot));
 	if (pgprot_val(prot) != pgprot_val(vma->vm_page_prot))
 		return VM_FAULT_FALLBACK;
 
@@ -132,7 +241,8 @@ static vm_fault_t vpfn_vm_huge_fault(struct vm_fault *vmf, unsigned int order)
 		drm_dev_exit(idx);
 	}
 
-	dma_resv_unlock(bo->base.resv);
+	trace_vpfn_fault(vmf, order, ret);
+	vpfn_vm_unlock(vmf, ret);
 	return ret;
 }
 
@@ -177,18 +287,18 @@ static vm_fault_t vpfn_vm_fault(struct vm_fault *vmf)
 		/* R9: another thread was faster; inserting a PTE would walk into its leaf. */
 		ret = VM_FAULT_NOPAGE;
 	} else if (drm_dev_enter(bo->base.dev, &idx)) {
-		ret = ttm_bo_vm_fault_reserved(vmf, vma->vm_page_prot,
-					       vpfn_num_prefault(vmf->address));
+		ret = vpfn_vm_prepare(vmf);
+		/* R7: a PTE's protection is that of the place, not of the VMA. */
+		if (!ret)
+			ret = ttm_bo_vm_fault_reserved(vmf, vm_get_page_prot(vma->vm_flags),
+						       vpfn_num_prefault(vmf->address));
 		drm_dev_exit(idx);
 	} else {
 		ret = vpfn_vm_fault_unplugged(vmf);
 	}
 
-	/* TTM gave the reservation back together with mmap_lock. */
-	if (ret == VM_FAULT_RETRY && !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT))
-		return ret;
-
-	dma_resv_unlock(bo->base.resv);
+	trace_vpfn_fault(vmf, 0, ret);
+	vpfn_vm_unlock(vmf, ret);
 	return ret;
 }
 
@@ -246,10 +356,53 @@ static void vpfn_vm_open(struct vm_area_struct *vma)
 	ttm_bo_vm_open(vma);
 }
 
-/* R12: ptrace() and /proc/pid/mem, which cannot pin a page of VRAM, come here. */
+/* Copy @len bytes at @offset of the buffer, which is reserved and at rest, by way of the CPU. */
+static int vpfn_bo_copy(struct ttm_buffer_object *bo, unsigned long offset, void *buf, int len,
+			bool write)
+{
+	struct ttm_bo_kmap_obj map;
+	struct iosys_map page;
+	bool is_iomem;
+	void *virt;
+	int done, part, ret;
+
+	for (done = 0; done < len; done += part, offset += part) {
+		ret = ttm_bo_kmap(bo, PHYS_PFN(offset), 1, &map);
+		if (ret)
+			return ret;
+
+		virt = ttm_kmap_obj_virtual(&map, &is_iomem);
+		if (is_iomem)
+			iosys_map_set_vaddr_iomem(&page, (void __iomem *)virt);
+		else
+			iosys_map_set_vaddr(&page, virt);
+
+		part = min_t(unsigned long, len - done, PAGE_SIZE - offset_in_page(offset));
+		if (write)
+			iosys_map_memcpy_to(&page, offset_in_page(offset), buf + done, part);
+		else
+			iosys_map_memcpy_from(buf + done, &page, offset_in_page(offset), part);
+		ttm_bo_kunmap(&map);
+	}
+	return len;
+}
+
+/*
+ * R12: ptrace() and /proc/pid/mem, which cannot pin a page behind a special entry, come
+ * here. ttm_bo_vm_access() would not do: it neither looks at the VMA's end and
+ * VM_WRITE, nor waits for moves.
+ */
 static int vpfn_vm_access(struct vm_area_struct *vma, unsigned long addr, void *buf, int len,
 			  int write)
 {
+	struct ttm_buffer_object *bo = vma->vm_private_data;
+	struct ttm_operation_ctx ctx = { .interruptible = true, .gfp_retry_mayfail = true };
+	unsigned long offset = addr - vma->vm_start +
+			       ((vma->vm_pgoff - drm_vma_node_start(&bo->base.vma_node))
+				<< PAGE_SHIFT);
+	long ret;
+	int idx;
+
 	/* What get_user_pages() would say, but mm does not ask it for VM_PFNMAP. */
 	if (write && !(vma->vm_flags & VM_WRITE))
 		return -EFAULT;
@@ -257,7 +410,23 @@ static int vpfn_vm_access(struct vm_area_struct *vma, unsigned long addr, void *
 	/* The caller's length may reach past the VMA, to addresses that are not the buffer's. */
 	len = min_t(unsigned long, len, vma->vm_end - addr);
 
-	return ttm_bo_vm_access(vma, addr, buf, len, write);
+	if (!drm_dev_enter(bo->base.dev, &idx))
+		return -ENODEV;
+
+	ret = ttm_bo_reserve(bo, true, false, NULL);
+	if (ret)
+		goto out_exit;
+
+	ret = vpfn_bo_make_visible(to_vpfn_bo(bo), &ctx);
+	if (!ret)
+		ret = dma_resv_wait_timeout(bo->base.resv, DMA_RESV_USAGE_KERNEL, true,
+					    MAX_SCHEDULE_TIMEOUT);
+	if (ret > 0)
+		ret = vpfn_bo_copy(bo, offset, buf, len, write);
+	ttm_bo_unreserve(bo);
+out_exit:
+	drm_dev_exit(idx);
+	return ret;
 }
 
 const struct vm_operations_struct vpfn_vm_ops = {
@@ -275,18 +444,31 @@ const struct vm_operations_struct vpfn_vm_ops = {
  * @obj: the buffer
  * @vma: the new mapping, not yet visible to anyone
  *
- * Return: 0, or -EINVAL for a private mapping.
+ * A mapping of an imported buffer is the exporter's.
+ *
+ * Return: 0, -EINVAL for a private mapping, or what the exporter says.
  */
 int vpfn_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 {
-	/* R1, R13: sets VM_PFNMAP, which get_user_pages() refuses, and rejects copy-on-write. */
-	int ret = drm_gem_ttm_mmap(obj, vma);
+	int ret;
 
+	if (drm_gem_is_imported(obj)) {
+		ret = dma_buf_mmap(obj->import_attach->dmabuf, vma,
+				   vma->vm_pgoff - drm_vma_node_start(&obj->vma_node));
+		/* The mapping holds the dma-buf instead of the object. */
+		if (!ret)
+			drm_gem_object_put(obj);
+		return ret;
+	}
+
+	/* R1, R13: sets VM_PFNMAP, which get_user_pages() refuses, and rejects copy-on-write. */
+	ret = drm_gem_ttm_mmap(obj, vma);
 	if (ret)
 		return ret;
 
 	/* R7: what VRAM wants, from the start: a fault cannot change vm_page_prot. */
-	vma->vm_page_prot = pgprot_decrypted(pgprot_writecombine(vma->vm_page_prot));
+	if (gem_to_vpfn_bo(obj)->placement & DRM_VPFN_PLACEMENT_VRAM)
+		vma->vm_page_prot = pgprot_decrypted(pgprot_writecombine(vma->vm_page_prot));
 	return 0;
 }
 

@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where memory lives: the TTM device, the VRAM manager, and access to VRAM by
- * the kernel itself.
+ * Where memory lives: the TTM device, the VRAM manager, placements, and moves.
+ *
+ * There are two places: VRAM, of which the CPU may reach only the beginning, and
+ * system memory (TTM_PL_SYSTEM), which the engine reaches by DMA. Every move waits
+ * for all users of the buffer, runs on the engine and is pipelined: whoever comes
+ * next waits for its fence.
  */
 
-#include <linux/io.h>
+#include <linux/atomic.h>
+#include <linux/cgroup_dmem.h>
+#include <linux/dma-fence.h>
+#include <linux/dma-resv.h>
+#include <linux/mm.h>
 #include <linux/pci.h>
-#include <linux/sched/signal.h>
-#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_managed.h>
@@ -16,121 +24,404 @@
 #include <drm/ttm/ttm_placement.h>
 #include <drm/ttm/ttm_range_manager.h>
 #include <drm/ttm/ttm_resource.h>
+#include <drm/ttm/ttm_tt.h>
+#include <drm/vpfn_drm.h>
 
 #include "vpfn_drv.h"
 #include "vpfn_regs.h"
+#include "vpfn_trace.h"
+
+/*
+ * Bytes of buffers in system memory or swapped out from there, on all devices
+ * together: the memory that they compete for is the same.
+ */
+static atomic64_t vpfn_system_bytes = ATOMIC64_INIT(0);
 
 static struct vpfn_device *bdev_to_vpfn_device(struct ttm_device *bdev)
 {
 	return container_of(bdev, struct vpfn_device, bdev);
 }
 
-static u64 vpfn_vram_offset(const struct ttm_resource *res)
+/*
+ * May so much more go to system memory? Half of it, as TTM allows before it begins
+ * to swap. Without a limit a client could move the memory of others out of VRAM until
+ * the OOM killer comes. The check is not exact, several may pass it at once.
+ */
+static bool vpfn_system_has_room(u64 size)
 {
-	return (u64)res->start << PAGE_SHIFT;
+	return atomic64_read(&vpfn_system_bytes) + size <= (u64)totalram_pages() * PAGE_SIZE / 2;
+}
+
+/**
+ * vpfn_vram_visible - can the CPU reach all of it?
+ * @vdev: the device
+ * @res: a resource in VRAM
+ *
+ * Return: true if it lies in the BAR.
+ */
+bool vpfn_vram_visible(struct vpfn_device *vdev, const struct ttm_resource *res)
+{
+	return ((u64)res->start << PAGE_SHIFT) + res->size <= vdev->visible_size;
+}
+
+/* What it counts for in vpfn_system_bytes: others pay for what is imported. */
+static u64 vpfn_tt_bytes(const struct ttm_tt *tt)
+{
+	return tt->page_flags & TTM_TT_FLAG_EXTERNAL ? 0 : (u64)tt->num_pages << PAGE_SHIFT;
+}
+
+static struct ttm_tt *vpfn_tt_create(struct ttm_buffer_object *tbo, u32 page_flags)
+{
+	/*
+	 * R7: the cache mode belongs to the buffer, wherever it lies, since it is part of
+	 * vm_page_prot, which no fault can change.
+	 */
+	bool wc = to_vpfn_bo(tbo)->placement & DRM_VPFN_PLACEMENT_VRAM;
+	struct vpfn_tt *tt;
+
+	tt = kzalloc_obj(*tt);
+	if (!tt)
+		return NULL;
+
+	if (ttm_tt_init(&tt->base, tbo, page_flags, wc ? ttm_write_combined : ttm_cached, 0)) {
+		kfree(tt);
+		return NULL;
+	}
+
+	tt->obj = &tbo->base;
+	atomic64_add(vpfn_tt_bytes(&tt->base), &vpfn_system_bytes);
+	return &tt->base;
+}
+
+static void vpfn_tt_destroy(struct ttm_device *bdev, struct ttm_tt *tt)
+{
+	atomic64_sub(vpfn_tt_bytes(tt), &vpfn_system_bytes);
+	ttm_tt_fini(tt);
+	kfree(to_vpfn_tt(tt));
+}
+
+/* A leaf needs a pfn aligned to its size: align a buffer to the largest leaf that fits into it. */
+static u32 vpfn_bo_alignment(u64 size)
+{
+	if (size >= PUD_SIZE)
+		return PUD_SIZE >> PAGE_SHIFT;
+	if (size >= PMD_SIZE)
+		return PMD_SIZE >> PAGE_SHIFT;
+	return 1;
 }
 
 /*
- * Zero a range of VRAM. A gigabyte takes long enough to let other tasks run in
- * between, and to let the caller be killed.
+ * Where a buffer of @placement may be, best first. TTM tries "desired" places
+ * without evicting anyone, and only then those that are not, by force.
  */
-static int vpfn_vram_clear(struct vpfn_device *vdev, const struct ttm_resource *res)
+static unsigned int vpfn_bo_places(struct vpfn_device *vdev, u32 placement, u32 flags,
+				   struct ttm_place *places)
 {
-	u64 start = vpfn_vram_offset(res), end = start + res->size;
-	u64 offset, i;
+	u32 vram_flags = placement & DRM_VPFN_PLACEMENT_SYSTEM ? TTM_PL_FLAG_DESIRED : 0;
+	unsigned int n = 0;
 
-	for (offset = start; offset < end; offset += SZ_2M) {
-		u64 stop = min_t(u64, offset + SZ_2M, end);
+	memset(places, 0, 3 * sizeof(*places));
+	if (placement & DRM_VPFN_PLACEMENT_VRAM) {
+		if (flags & DRM_VPFN_GEM_CREATE_CPU_ACCESS) {
+			places[n].mem_type = TTM_PL_VRAM;
+			places[n].flags = TTM_PL_FLAG_DESIRED;
+			places[n++].lpfn = vdev->visible_size >> PAGE_SHIFT;
+		}
+		/* From the top: what the CPU does not ask for leaves the visible part to others. */
+		places[n].mem_type = TTM_PL_VRAM;
+		places[n++].flags = TTM_PL_FLAG_TOPDOWN | vram_flags;
+	}
+	if (placement & DRM_VPFN_PLACEMENT_SYSTEM)
+		places[n++].mem_type = TTM_PL_SYSTEM;
 
-		if (fatal_signal_pending(current))
-			return -EINTR;
+	return n;
+}
 
-		/* 8 bytes a store: the byte-wise memset_io() takes several times as long. */
-		for (i = offset; i < stop; i += sizeof(u64))
-			__raw_writeq(0, vdev->vram + i);
-		cond_resched();
+/**
+ * vpfn_bo_init - give a new buffer memory
+ * @vdev: the device
+ * @bo: the buffer: its GEM object, its placement and its flags
+ * @resv: the reservation that it shares with an exporter, held; or NULL
+ * @destroy: what frees it, also if this fails
+ *
+ * Return: 0, or a negative errno, -ENOSPC or -ENOMEM if there is no room.
+ */
+int vpfn_bo_init(struct vpfn_device *vdev, struct vpfn_bo *bo, struct dma_resv *resv,
+		 void (*destroy)(struct ttm_buffer_object *tbo))
+{
+	struct ttm_operation_ctx ctx = { .interruptible = true, .gfp_retry_mayfail = true };
+	enum ttm_bo_type type = resv ? ttm_bo_type_sg : ttm_bo_type_device;
+	struct ttm_place places[3] = { { .mem_type = TTM_PL_SYSTEM } };
+	struct ttm_placement placement = { .num_placement = 1, .placement = places };
+	u32 mask = bo->placement;
+	int ret;
+
+	if (!resv) {
+		/* A new buffer takes room in system memory; one that is evicted has to. */
+		if (!vpfn_system_has_room(bo->tbo.base.size))
+			mask &= ~DRM_VPFN_PLACEMENT_SYSTEM;
+		placement.num_placement = vpfn_bo_places(vdev, mask, bo->flags, places);
+	}
+	if (!placement.num_placement) {
+		destroy(&bo->tbo);
+		return -ENOSPC;
 	}
 
+	ret = ttm_bo_init_reserved(&vdev->bdev, &bo->tbo, type, &placement,
+				   vpfn_bo_alignment(bo->tbo.base.size), &ctx, NULL, resv, destroy);
+	if (ret)
+		return ret;
+
+	if (!resv)
+		ttm_bo_unreserve(&bo->tbo);
 	return 0;
 }
 
+/**
+ * vpfn_bo_validate - bring a buffer to where the engine may use it
+ * @bo: the buffer, reserved
+ * @ctx: how to wait
+ *
+ * It stays there until the reservation is given back and the fences in it are
+ * signalled.
+ *
+ * Return: 0, or a negative errno, -ENOSPC or -ENOMEM if there is no room.
+ */
+int vpfn_bo_validate(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
+{
+	struct vpfn_device *vdev = bdev_to_vpfn_device(bo->tbo.bdev);
+	struct ttm_place places[3] = { { .mem_type = TTM_PL_SYSTEM } };
+	struct ttm_placement placement = { .num_placement = 1, .placement = places };
+	int ret;
+
+	if (!bo->tbo.pin_count) {
+		if (bo->placement)
+			placement.num_placement = vpfn_bo_places(vdev, bo->placement, bo->flags,
+								 places);
+		ret = ttm_bo_validate(&bo->tbo, &placement, ctx);
+		if (ret)
+			return ret;
+	}
+
+	if (bo->tbo.resource->mem_type == TTM_PL_SYSTEM)
+		return ttm_bo_populate(&bo->tbo, ctx);
+	return 0;
+}
+
+/**
+ * vpfn_bo_make_visible - bring a buffer to where the CPU can reach it
+ * @bo: the buffer, reserved
+ * @ctx: how to wait
+ *
+ * That is, if it lies in VRAM beyond the BAR, into the BAR, or to system memory if
+ * there is no room in the BAR. The move may still be going on at return.
+ *
+ * Return: 0, or a negative errno.
+ */
+int vpfn_bo_make_visible(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
+{
+	struct vpfn_device *vdev = bdev_to_vpfn_device(bo->tbo.bdev);
+	const struct ttm_place places[] = {
+		{ .mem_type = TTM_PL_VRAM, .lpfn = vdev->visible_size >> PAGE_SHIFT },
+		{ .mem_type = TTM_PL_SYSTEM, .flags = TTM_PL_FLAG_FALLBACK },
+	};
+	struct ttm_placement placement = { .num_placement = 2, .placement = places };
+	struct ttm_resource *res = bo->tbo.resource;
+
+	if (res && (res->mem_type == TTM_PL_SYSTEM || vpfn_vram_visible(vdev, res)))
+		return 0;
+	if (!vpfn_system_has_room(bo->tbo.base.size))
+		placement.num_placement = 1;
+
+	return ttm_bo_validate(&bo->tbo, &placement, ctx);
+}
+
+/**
+ * vpfn_bo_move_to_system - bring a buffer to system memory
+ * @bo: the buffer, reserved
+ *
+ * The move may still be going on at return.
+ *
+ * Return: 0 or a negative errno.
+ */
+int vpfn_bo_move_to_system(struct vpfn_bo *bo)
+{
+	static const struct ttm_place system = { .mem_type = TTM_PL_SYSTEM };
+	struct ttm_placement placement = { .num_placement = 1, .placement = &system };
+	struct ttm_operation_ctx ctx = { .interruptible = true, .gfp_retry_mayfail = true };
+	int ret;
+
+	ret = ttm_bo_validate(&bo->tbo, &placement, &ctx);
+	if (ret)
+		return ret;
+	return ttm_bo_populate(&bo->tbo, &ctx);
+}
+
+/* Evicted buffers go to system memory. */
+static void vpfn_bo_evict_flags(struct ttm_buffer_object *tbo, struct ttm_placement *placement)
+{
+	static const struct ttm_place system = { .mem_type = TTM_PL_SYSTEM };
+
+	placement->num_placement = 1;
+	placement->placement = &system;
+}
+
+/* An eviction that cannot succeed is not tried: TTM would complain in the log. */
+static bool vpfn_bo_eviction_valuable(struct ttm_buffer_object *tbo, const struct ttm_place *place)
+{
+	if (tbo->resource->mem_type == TTM_PL_VRAM && !vpfn_system_has_room(tbo->base.size))
+		return false;
+
+	return ttm_bo_eviction_valuable(tbo, place);
+}
+
+static int vpfn_bo_move_by_engine(struct vpfn_bo *bo, bool evict, struct ttm_operation_ctx *ctx,
+				  struct ttm_resource *new_res)
+{
+	struct ttm_buffer_object *tbo = &bo->tbo;
+	struct vpfn_device *vdev = bdev_to_vpfn_device(tbo->bdev);
+	struct ttm_resource *old_res = tbo->resource;
+	struct vpfn_operand dst = { .bo = bo, .res = new_res };
+	struct vpfn_operand src = { .bo = bo, .res = old_res };
+	struct dma_fence *fence;
+	struct vpfn_job *job;
+	bool clear;
+	int ret;
+
+	/* Memory that nobody has touched yet, in no place or in system memory, reads as zeroes. */
+	clear = !old_res ||
+		(old_res->mem_type == TTM_PL_SYSTEM && !ttm_tt_is_populated(tbo->ttm));
+	trace_vpfn_move(tbo, new_res, evict, clear);
+
+	job = vpfn_job_create(vdev, NULL, vpfn_job_num_descs(tbo->base.size));
+	if (IS_ERR(job))
+		return PTR_ERR(job);
+
+	if (clear)
+		ret = vpfn_job_add(job, VPFN_OP_FILL, &dst, NULL, tbo->base.size, 0);
+	else
+		ret = vpfn_job_add(job, VPFN_OP_COPY, &dst, &src, tbo->base.size, 0);
+	if (!ret)
+		ret = drm_sched_job_add_resv_dependencies(&job->base, tbo->base.resv,
+							  DMA_RESV_USAGE_BOOKKEEP);
+	if (ret) {
+		vpfn_job_abort(job);
+		return ret;
+	}
+
+	fence = vpfn_job_submit(job);
+	if (old_res) {
+		ret = ttm_bo_move_accel_cleanup(tbo, fence, evict, true, new_res);
+		/* The caller gives the new place back: the engine must have left it. */
+		if (ret)
+			dma_fence_wait(fence, false);
+	} else {
+		dma_resv_add_fence(tbo->base.resv, fence, DMA_RESV_USAGE_KERNEL);
+		ttm_bo_move_null(tbo, new_res);
+	}
+	dma_fence_put(fence);
+	return ret;
+}
+
 /*
- * VRAM is the only place for a buffer, so the only move is the first one: into
- * the range that the manager has just allocated. What another client left
- * there goes before anyone can see it.
+ * R8: TTM has zapped all mappings, and holds the reservation, so that no fault can
+ * bring them back before the buffer has its new place, and the fence of the move.
  */
 static int vpfn_bo_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_operation_ctx *ctx,
 			struct ttm_resource *new_res, struct ttm_place *hop)
 {
 	struct vpfn_device *vdev = bdev_to_vpfn_device(tbo->bdev);
-	int ret, idx;
+	struct ttm_resource *old_res = tbo->resource;
+	/* An eviction that finds no memory fails; it does not call the OOM killer. */
+	struct ttm_operation_ctx populate = *ctx;
+	int ret = 0, idx;
+
+	if (new_res->mem_type == TTM_PL_SYSTEM &&
+	    (!old_res || old_res->mem_type == TTM_PL_SYSTEM)) {
+		ttm_bo_move_null(tbo, new_res);
+		return 0;
+	}
 
 	if (!drm_dev_enter(&vdev->drm, &idx))
 		return -ENODEV;
 
-	ret = vpfn_vram_clear(vdev, new_res);
+	vpfn_bo_invalidate_exports(tbo);
+
+	populate.gfp_retry_mayfail = true;
+	if (new_res->mem_type == TTM_PL_SYSTEM || (tbo->ttm && ttm_tt_is_swapped(tbo->ttm)))
+		ret = ttm_bo_populate(tbo, &populate);
+	if (!ret)
+		ret = vpfn_bo_move_by_engine(to_vpfn_bo(tbo), evict, ctx, new_res);
+
+	/* Without an engine the CPU copies what it can reach; it waits for all users before. */
+	if (ret == -EIO && old_res) {
+		ret = ttm_bo_wait_ctx(tbo, ctx);
+		if (!ret)
+			ret = ttm_bo_move_memcpy(tbo, ctx, new_res);
+	}
+
 	drm_dev_exit(idx);
-	if (ret)
-		return ret;
-
-	ttm_bo_move_null(tbo, new_res);
-	return 0;
+	return ret;
 }
 
-/* There is nowhere to evict to: full VRAM is -ENOSPC for the one who asks. */
-static bool vpfn_bo_eviction_valuable(struct ttm_buffer_object *tbo, const struct ttm_place *place)
-{
-	return false;
-}
-
-/**
- * vpfn_vram_io_mem_reserve - say where in the physical address space VRAM is
- * @bdev: the TTM device
- * @res: a resource in VRAM
- *
- * Fills in @res->bus. Calling it again changes nothing.
- *
- * Return: 0.
- */
-int vpfn_vram_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *res)
+/* Where in the physical address space the CPU finds a resource */
+static int vpfn_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *res)
 {
 	struct vpfn_device *vdev = bdev_to_vpfn_device(bdev);
 
-	res->bus.offset = vdev->vram_base + vpfn_vram_offset(res);
+	if (res->mem_type != TTM_PL_VRAM)
+		return 0;
+	if (!vpfn_vram_visible(vdev, res))
+		return -EINVAL;
+
+	res->bus.offset = vdev->vram_base + ((u64)res->start << PAGE_SHIFT);
 	res->bus.is_iomem = true;
 	res->bus.caching = ttm_write_combined;
 	return 0;
 }
 
-/*
- * ptrace(2) and /proc/pid/mem, which cannot pin a page of VRAM. Called with
- * the reservation held; TTM has checked the range.
+static const struct ttm_device_funcs vpfn_ttm_funcs = {
+	.ttm_tt_create = vpfn_tt_create,
+	.ttm_tt_populate = vpfn_tt_populate,
+	.ttm_tt_unpopulate = vpfn_tt_unpopulate,
+	.ttm_tt_destroy = vpfn_tt_destroy,
+	.eviction_valuable = vpfn_bo_eviction_valuable,
+	.evict_flags = vpfn_bo_evict_flags,
+	.move = vpfn_bo_move,
+	.swap_notify = vpfn_bo_invalidate_exports,
+	.io_mem_reserve = vpfn_io_mem_reserve,
+};
+
+/**
+ * vpfn_vram_evict - move all that can be moved out of VRAM
+ * @vdev: the device, awake
+ *
+ * Return: 0 when it is out; -ENOMEM, with nothing moved, if there is no room for it
+ * in system memory; or another negative errno.
  */
-static int vpfn_vram_access_memory(struct ttm_buffer_object *tbo, unsigned long offset, void *buf,
-				   int len, int write)
+int vpfn_vram_evict(struct vpfn_device *vdev)
 {
-	struct vpfn_device *vdev = bdev_to_vpfn_device(tbo->bdev);
-	void __iomem *p;
-	int idx;
+	struct ttm_resource_manager *man = ttm_manager_type(&vdev->bdev, TTM_PL_VRAM);
 
-	if (!drm_dev_enter(&vdev->drm, &idx))
-		return -ENODEV;
+	if (!vpfn_system_has_room(ttm_resource_manager_usage(man)))
+		return -ENOMEM;
 
-	p = vdev->vram + vpfn_vram_offset(tbo->resource) + offset;
-	if (write)
-		memcpy_toio(p, buf, len);
-	else
-		memcpy_fromio(buf, p, len);
-
-	drm_dev_exit(idx);
-	return len;
+	return ttm_resource_manager_evict_all(&vdev->bdev, man);
 }
 
-static const struct ttm_device_funcs vpfn_ttm_funcs = {
-	.move = vpfn_bo_move,
-	.eviction_valuable = vpfn_bo_eviction_valuable,
-	.io_mem_reserve = vpfn_vram_io_mem_reserve,
-	.access_memory = vpfn_vram_access_memory,
+/**
+ * vpfn_vram_is_empty - does VRAM hold nothing that would have to be saved?
+ * @vdev: the device
+ *
+ * Return: true if no buffer has a place in VRAM.
+ */
+bool vpfn_vram_is_empty(struct vpfn_device *vdev)
+{
+	return !ttm_resource_manager_usage(ttm_manager_type(&vdev->bdev, TTM_PL_VRAM));
+}
+
+static const struct dmem_cgroup_ops vpfn_dmem_ops = {
+	.reclaim = ttm_resource_manager_dmem_reclaim,
 };
 
 static void vpfn_ttm_fini(struct drm_device *drm, void *data)
@@ -143,56 +434,79 @@ static void vpfn_vram_man_fini(struct drm_device *drm, void *data)
 	ttm_range_man_fini(data, TTM_PL_VRAM);
 }
 
+/* Buffers that their last user has left may still wait for the engine. */
+static void vpfn_vram_drain(struct drm_device *drm, void *data)
+{
+	struct ttm_device *bdev = data;
+
+	flush_workqueue(bdev->wq);
+}
+
+/* Put VRAM into the hands of TTM, and of the dmem controller. */
+static int vpfn_vram_init_manager(struct vpfn_device *vdev)
+{
+	struct drm_device *drm = &vdev->drm;
+	struct ttm_resource_manager *man;
+	struct dmem_cgroup_region *region;
+	int ret;
+
+	ret = ttm_range_man_init(&vdev->bdev, TTM_PL_VRAM, false, vdev->vram_size >> PAGE_SHIFT);
+	if (ret)
+		return ret;
+	ret = drmm_add_action_or_reset(drm, vpfn_vram_man_fini, &vdev->bdev);
+	if (ret)
+		return ret;
+
+	man = ttm_manager_type(&vdev->bdev, TTM_PL_VRAM);
+	region = drmm_cgroup_register_region(drm, "vram",
+					     &(struct dmem_cgroup_init) {
+						     .size = vdev->vram_size,
+						     .ops = &vpfn_dmem_ops,
+						     .reclaim_priv = man,
+					     });
+	if (IS_ERR(region))
+		return PTR_ERR(region);
+	ttm_resource_manager_set_dmem_region(man, region);
+
+	return drmm_add_action_or_reset(drm, vpfn_vram_drain, &vdev->bdev);
+}
+
 /**
  * vpfn_vram_init - take over the VRAM BAR and put TTM on it
- * @vdev: the device
- * @size: size of VRAM in bytes, as the device says
+ * @vdev: the device, with the sizes of VRAM and of the BAR, and its engine
  *
  * TTM and its manager live until the last file is closed, since open files may
- * hold buffers of a device that is gone; the BAR's mapping ends with the device.
+ * hold buffers of a device that is gone.
  *
  * Return: 0, or a negative errno with a line in the log; all is undone by the
  * managed-resource actions.
  */
-int vpfn_vram_init(struct vpfn_device *vdev, u64 size)
+int vpfn_vram_init(struct vpfn_device *vdev)
 {
 	struct drm_device *drm = &vdev->drm;
 	struct pci_dev *pdev = to_pci_dev(drm->dev);
 	int ret;
-
-	if (!size || !PAGE_ALIGNED(size) || size != pci_resource_len(pdev, VPFN_BAR_VRAM))
-		return dev_err_probe(&pdev->dev, -ENODEV,
-				     "%#llx bytes of VRAM behind a BAR of %#llx bytes\n", size,
-				     (u64)pci_resource_len(pdev, VPFN_BAR_VRAM));
-
-	vdev->vram_base = pci_resource_start(pdev, VPFN_BAR_VRAM);
-	vdev->vram_size = size;
 
 	ret = pcim_request_region(pdev, VPFN_BAR_VRAM, KBUILD_MODNAME);
 	if (ret)
 		return dev_err_probe(&pdev->dev, ret, "cannot reserve the VRAM BAR\n");
 
 	/* On x86 with PAT this, not vm_page_prot, makes user mappings write-combined. */
-	ret = devm_arch_io_reserve_memtype_wc(&pdev->dev, vdev->vram_base, size);
+	vdev->vram_base = pci_resource_start(pdev, VPFN_BAR_VRAM);
+	ret = devm_arch_io_reserve_memtype_wc(&pdev->dev, vdev->vram_base, vdev->visible_size);
 	if (ret)
 		return dev_err_probe(&pdev->dev, ret, "cannot make VRAM write-combined\n");
-
-	vdev->vram = devm_ioremap_wc(&pdev->dev, vdev->vram_base, size);
-	if (!vdev->vram)
-		return dev_err_probe(&pdev->dev, -ENOMEM, "cannot map VRAM\n");
 
 	ret = ttm_device_init(&vdev->bdev, &vpfn_ttm_funcs, drm->dev, drm->anon_inode->i_mapping,
 			      drm->vma_offset_manager, TTM_ALLOCATION_PROPAGATE_ENOSPC);
 	if (ret)
 		return dev_err_probe(&pdev->dev, ret, "cannot set up TTM\n");
-
 	ret = drmm_add_action_or_reset(drm, vpfn_ttm_fini, &vdev->bdev);
 	if (ret)
 		return ret;
 
-	ret = ttm_range_man_init(&vdev->bdev, TTM_PL_VRAM, false, size >> PAGE_SHIFT);
+	ret = vpfn_vram_init_manager(vdev);
 	if (ret)
 		return dev_err_probe(&pdev->dev, ret, "cannot set up the VRAM manager\n");
-
-	return drmm_add_action_or_reset(drm, vpfn_vram_man_fini, &vdev->bdev);
+	return 0;
 }

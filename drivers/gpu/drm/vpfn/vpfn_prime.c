@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How a buffer is shared with other devices: dma-bufs of ours, and dma-bufs of
+ * others.
+ *
+ * An importer that can be told of moves gets the buffer where it is, VRAM if the
+ * PCI topology lets it reach VRAM. One that cannot pins the buffer in system memory:
+ * what is pinned in VRAM could be neither saved at suspend nor taken back at unplug.
+ */
+
+#include <linux/dma-buf.h>
+#include <linux/dma-buf-mapping.h>
+#include <linux/dma-mapping.h>
+#include <linux/dma-resv.h>
+#include <linux/err.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+
+#include <drm/drm_prime.h>
+#include <drm/drm_drv.h>
+#include <drm/ttm/ttm_placement.h>
+#include <drm/ttm/ttm_resource.h>
+#include <drm/ttm/ttm_tt.h>
+
+#include "vpfn_drv.h"
+#include "vpfn_regs.h"
+
+MODULE_IMPORT_NS("DMA_BUF");
+
+static int vpfn_dma_buf_attach(struct dma_buf *dma_buf, struct dma_buf_attachment *attach)
+{
+	struct drm_gem_object *obj = dma_buf->priv;
+
+	if (attach->peer2peer &&
+	    pci_p2pdma_distance(to_pci_dev(obj->dev->dev), attach->dev, false) < 0)
+		attach->peer2peer = false;
+	return 0;
+}
+
+/* For an importer that cannot be told of moves; it waits for a move that is going on. */
+static int vpfn_dma_buf_pin(struct dma_buf_attachment *attach)
+{
+	struct vpfn_bo *bo = gem_to_vpfn_bo(attach->dmabuf->priv);
+	int ret = vpfn_bo_move_to_system(bo);
+
+	if (!ret)
+		ttm_bo_pin(&bo->tbo);
+	return ret;
+}
+
+static void vpfn_dma_buf_unpin(struct dma_buf_attachment *attach)
+{
+	struct vpfn_bo *bo = gem_to_vpfn_bo(attach->dmabuf->priv);
+
+	ttm_bo_unpin(&bo->tbo);
+}
+
+static struct sg_table *vpfn_dma_buf_map_vram(struct dma_buf_attachment *attach,
+					      struct vpfn_bo *bo, enum dma_data_direction dir)
+{
+	struct vpfn_device *vdev = to_vpfn_device(bo->tbo.base.dev);
+	struct phys_vec range = {
+		.paddr = vdev->vram_base + ((u64)bo->tbo.resource->start << PAGE_SHIFT),
+		.len = bo->tbo.base.size,
+	};
+
+	return dma_buf_phys_vec_to_sgt(attach, vdev->p2p, &range, 1, range.len, dir);
+}
+
+static struct sg_table *vpfn_dma_buf_map_system(struct dma_buf_attachment *attach,
+						struct vpfn_bo *bo, enum dma_data_direction dir)
+{
+	struct sg_table *sgt;
+	int ret;
+
+	sgt = drm_prime_pages_to_sg(bo->tbo.base.dev, bo->tbo.ttm->pages, bo->tbo.ttm->num_pages);
+	if (IS_ERR(sgt))
+		return sgt;
+
+	ret = dma_map_sgtable(attach->dev, sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
+	if (ret) {
+		sg_free_table(sgt);
+		kfree(sgt);
+		return ERR_PTR(ret);
+	}
+	return sgt;
+}
+
+static struct sg_table *vpfn_dma_buf_map(struct dma_buf_attachment *attach,
+					 enum dma_data_direction dir)
+{
+	struct vpfn_bo *bo = gem_to_vpfn_bo(attach->dmabuf->priv);
+	struct ttm_operation_ctx ctx = { .interruptible = true, .gfp_retry_mayfail = true };
+	struct sg_table *sgt;
+	int ret, idx;
+
+	if (!drm_dev_enter(bo->tbo.base.dev, &idx))
+		return ERR_PTR(-ENODEV);
+
+	if (attach->peer2peer)
+		ret = vpfn_bo_make_visible(bo, &ctx);
+	else
+		ret = vpfn_bo_move_to_system(bo);
+
+	if (ret)
+		sgt = ERR_PTR(ret);
+	else if (bo->tbo.resource->mem_type == TTM_PL_VRAM)
+		sgt = vpfn_dma_buf_map_vram(attach, bo, dir);
+	else
+		sgt = vpfn_dma_buf_map_system(attach, bo, dir);
+
+	drm_dev_exit(idx);
+	return sgt;
+}
+
+static void vpfn_dma_buf_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
+			       enum dma_data_direction dir)
+{
+	/* VRAM has no struct page. */
+	if (!sg_page(sgt->sgl)) {
+		dma_buf_free_sgt(attach, sgt, dir);
+		return;
+	}
+
+	dma_unmap_sgtable(attach->dev, sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
+	sg_free_table(sgt);
+	kfree(sgt);
+}
+
+static void vpfn_dma_buf_release(struct dma_buf *dma_buf)
+{
+	struct vpfn_bo *bo = gem_to_vpfn_bo(dma_buf->priv);
+
+	dma_resv_lock(bo->tbo.base.resv, NULL);
+	bo->dma_buf = NULL;
+	dma_resv_unlock(bo->tbo.base.resv);
+
+	drm_gem_dmabuf_release(dma_buf);
+}
+
+static const struct dma_buf_ops vpfn_dma_buf_ops = {
+	.attach = vpfn_dma_buf_attach,
+	.pin = vpfn_dma_buf_pin,
+	.unpin = vpfn_dma_buf_unpin,
+	.map_dma_buf = vpfn_dma_buf_map,
+	.unmap_dma_buf = vpfn_dma_buf_unmap,
+	.release = vpfn_dma_buf_release,
+	.mmap = drm_gem_dmabuf_mmap,
+	.vmap = drm_gem_dmabuf_vmap,
+	.vunmap = drm_gem_dmabuf_vunmap,
+};
+
+/**
+ * vpfn_gem_export - &drm_gem_object_funcs.export
+ * @obj: the buffer
+ * @flags: of the new file
+ *
+ * Return: the dma-buf or an ERR_PTR.
+ */
+struct dma_buf *vpfn_gem_export(struct drm_gem_object *obj, int flags)
+{
+	struct vpfn_bo *bo = gem_to_vpfn_bo(obj);
+	struct dma_buf *dma_buf = drm_gem_prime_export(obj, flags);
+
+	if (IS_ERR(dma_buf))
+		return dma_buf;
+
+	dma_buf->ops = &vpfn_dma_buf_ops;
+
+	/* &drm_gem_object.dma_buf will not do: it goes with the last handle. */
+	dma_resv_lock(obj->resv, NULL);
+	bo->dma_buf = dma_buf;
+	dma_resv_unlock(obj->resv);
+	return dma_buf;
+}
+
+/**
+ * vpfn_bo_invalidate_exports - tell importers that a buffer moves
+ * @tbo: the buffer, reserved
+ *
+ * They do not map it again before the reservation is given back, and its memory is
+ * not reused before the fences are signalled that they have put there.
+ */
+void vpfn_bo_invalidate_exports(struct ttm_buffer_object *tbo)
+{
+	struct vpfn_bo *bo = to_vpfn_bo(tbo);
+
+	if (bo->dma_buf)
+		dma_buf_invalidate_mappings(bo->dma_buf);
+}
+
+/* The exporter moves the buffer: forget where it was, when the engine is done with it. */
+static void vpfn_import_invalidate(struct dma_buf_attachment *attach)
+{
+	struct vpfn_bo *bo = gem_to_vpfn_bo(attach->importer_priv);
+	struct ttm_operation_ctx ctx = {};
+	struct ttm_placement nowhere = {};
+
+	/* Fails only without memory; then wait, and forget it at once. */
+	if (ttm_bo_validate(&bo->tbo, &nowhere, &ctx)) {
+		dma_resv_wait_timeout(bo->tbo.base.resv, DMA_RESV_USAGE_BOOKKEEP, false,
+				      MAX_SCHEDULE_TIMEOUT);
+		ttm_tt_unpopulate(bo->tbo.bdev, bo->tbo.ttm);
+	}
+}
+
+static const struct dma_buf_attach_ops vpfn_import_ops = {
+	.allow_peer2peer = true,
+	.invalidate_mappings = vpfn_import_invalidate,
+};
+
+/**
+ * vpfn_gem_import - &drm_driver.gem_prime_import
+ * @drm: the device
+ * @dma_buf: the buffer of somebody else, or of our own
+ *
+ * Return: a new reference to the GEM object for it, or an ERR_PTR.
+ */
+struct drm_gem_object *vpfn_gem_import(struct drm_device *drm, struct dma_buf *dma_buf)
+{
+	struct drm_gem_object *obj = dma_buf->priv;
+	struct dma_buf_attachment *attach;
+	struct vpfn_bo *bo;
+
+	if (dma_buf->ops == &vpfn_dma_buf_ops && obj->dev == drm) {
+		drm_gem_object_get(obj);
+		return obj;
+	}
+
+	/* Before the attachment: from there on vpfn_import_invalidate() may be called. */
+	bo = vpfn_bo_create(to_vpfn_device(drm), dma_buf->size, 0, 0, dma_buf->resv);
+	if (IS_ERR(bo))
+		return ERR_CAST(bo);
+
+	obj = &bo->tbo.base;
+	attach = dma_buf_dynamic_attach(dma_buf, drm->dev, &vpfn_import_ops, obj);
+	if (IS_ERR(attach)) {
+		drm_gem_object_put(obj);
+		return ERR_CAST(attach);
+	}
+
+	get_dma_buf(dma_buf);
+	obj->import_attach = attach;
+	return obj;
+}
+
+/**
+ * vpfn_tt_populate - &ttm_device_funcs.ttm_tt_populate
+ * @bdev: the TTM device
+ * @tt: of a buffer that is reserved
+ * @ctx: how to wait
+ *
+ * Gets pages for a buffer of our own; for an imported one, the addresses at which
+ * the engine finds it.
+ *
+ * Return: 0 or a negative errno.
+ */
+int vpfn_tt_populate(struct ttm_device *bdev, struct ttm_tt *tt, struct ttm_operation_ctx *ctx)
+{
+	struct sg_table *sgt;
+
+	if (!(tt->page_flags & TTM_TT_FLAG_EXTERNAL))
+		return ttm_pool_alloc(&bdev->pool, tt, ctx);
+
+	sgt = dma_buf_map_attachment(to_vpfn_tt(tt)->obj->import_attach, DMA_BIDIRECTIONAL);
+	if (IS_ERR(sgt))
+		return PTR_ERR(sgt);
+
+	tt->sg = sgt;
+	return 0;
+}
+
+/**
+ * vpfn_tt_unpopulate - &ttm_device_funcs.ttm_tt_unpopulate
+ * @bdev: the TTM device
+ * @tt: of a buffer that is reserved, and that nobody uses
+ */
+void vpfn_tt_unpopulate(struct ttm_device *bdev, struct ttm_tt *tt)
+{
+	if (!(tt->page_flags & TTM_TT_FLAG_EXTERNAL)) {
+		ttm_pool_free(&bdev->pool, tt);
+		return;
+	}
+
+	dma_buf_unmap_attachment(to_vpfn_tt(tt)->obj->import_attach, tt->sg, DMA_BIDIRECTIONAL);
+	tt->sg = NULL;
+}
+
+/**
+ * vpfn_prime_unplug - the device goes away
+ * @vdev: the device, after vpfn_engine_unplug()
+ *
+ * Takes VRAM away from importers, and gives back what the device has of others.
+ */
+void vpfn_prime_unplug(struct vpfn_device *vdev)
+{
+	struct ttm_resource_manager *vram = ttm_manager_type(&vdev->bdev, TTM_PL_VRAM);
+	struct ttm_resource_manager *system = ttm_manager_type(&vdev->bdev, TTM_PL_SYSTEM);
+	struct ttm_operation_ctx ctx = {};
+	struct ttm_lru_walk_arg arg = { .ctx = &ctx, .sleeping_lock = true };
+	struct ttm_bo_lru_cursor cursor;
+	struct ttm_buffer_object *tbo;
+
+	ttm_bo_lru_for_each_reserved_guarded(&cursor, vram, &arg, tbo) {
+		if (tbo->deleted)
+			continue;
+		vpfn_bo_invalidate_exports(tbo);
+		dma_resv_wait_timeout(tbo->base.resv, DMA_RESV_USAGE_BOOKKEEP, false,
+				      MAX_SCHEDULE_TIMEOUT);
+	}
+
+	ttm_bo_lru_for_each_reserved_guarded(&cursor, system, &arg, tbo) {
+		if (tbo->ttm && tbo->ttm->page_flags & TTM_TT_FLAG_EXTERNAL)
+			ttm_tt_unpopulate(&vdev->bdev, tbo->ttm);
+	}
+}

@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What user space may ask of the engine: submission of jobs, and waiting.
+ *
+ * Nothing that user space says reaches the ring unchecked: commands name handles
+ * and offsets, and the driver writes the descriptors.
+ */
+
+#include <linux/dma-fence.h>
+#include <linux/dma-fence-chain.h>
+#include <linux/dma-resv.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_exec.h>
+#include <drm/drm_file.h>
+#include <drm/drm_gem.h>
+#include <drm/drm_syncobj.h>
+#include <drm/drm_utils.h>
+#include <drm/vpfn_drm.h>
+
+#include "vpfn_drv.h"
+#include "vpfn_regs.h"
+
+static_assert(DRM_VPFN_CMD_NOP == VPFN_OP_NOP);
+static_assert(DRM_VPFN_CMD_FILL == VPFN_OP_FILL);
+static_assert(DRM_VPFN_CMD_COPY == VPFN_OP_COPY);
+static_assert(DRM_VPFN_CMD_CRC32C == VPFN_OP_CRC32C);
+
+/* A command, and the buffers that it names */
+struct vpfn_cmd {
+	struct drm_vpfn_cmd args;
+	struct drm_gem_object *src;
+	struct drm_gem_object *dst;
+};
+
+/* A point of a syncobj to signal */
+struct vpfn_out_sync {
+	struct drm_syncobj *syncobj;
+	struct dma_fence_chain *chain;	/* for a timeline, else NULL */
+	u64 point;
+};
+
+struct vpfn_submission {
+	struct drm_file *file;
+	struct drm_vpfn_submit *args;
+	struct vpfn_cmd *cmds;
+	struct vpfn_out_sync *out_syncs;
+	struct drm_exec exec;
+	struct vpfn_job *job;
+};
+
+static bool vpfn_cmd_reads(const struct drm_vpfn_cmd *cmd)
+{
+	return cmd->op == DRM_VPFN_CMD_COPY || cmd->op == DRM_VPFN_CMD_CRC32C;
+}
+
+static bool vpfn_cmd_writes(const struct drm_vpfn_cmd *cmd)
+{
+	return cmd->op != DRM_VPFN_CMD_NOP;
+}
+
+/* Bytes that the command writes */
+static u64 vpfn_cmd_dst_length(const struct drm_vpfn_cmd *cmd)
+{
+	return cmd->op == DRM_VPFN_CMD_CRC32C ? VPFN_CRC_SIZE : cmd->length;
+}
+
+/* The rules of the uAPI header that need no buffers */
+static int vpfn_cmd_check(const struct drm_vpfn_cmd *cmd)
+{
+	if (cmd->op > DRM_VPFN_CMD_CRC32C)
+		return -EINVAL;
+	if (cmd->op != DRM_VPFN_CMD_FILL && cmd->pattern)
+		return -EINVAL;
+	if (!vpfn_cmd_reads(cmd) && (cmd->src_handle || cmd->src_offset))
+		return -EINVAL;
+	if (!vpfn_cmd_writes(cmd))
+		return cmd->dst_handle || cmd->dst_offset || cmd->length ? -EINVAL : 0;
+
+	if (!cmd->length)
+		return -EINVAL;
+	/* A split of the range must not break the pattern. */
+	if (cmd->op == DRM_VPFN_CMD_FILL && (cmd->dst_offset | cmd->length) % sizeof(u32))
+		return -EINVAL;
+	/* The CRC is of one descriptor, and is written to one page. */
+	if (cmd->op == DRM_VPFN_CMD_CRC32C &&
+	    (cmd->length > DRM_VPFN_CRC_LENGTH_MAX || cmd->dst_offset % VPFN_CRC_SIZE))
+		return -EINVAL;
+	return 0;
+}
+
+/* May @length bytes at @offset of @obj be accessed? */
+static int vpfn_range_check(const struct drm_gem_object *obj, u64 offset, u64 length)
+{
+	return offset > obj->size || length > obj->size - offset ? -EINVAL : 0;
+}
+
+/* The rules that need the buffers: ranges lie in them, and do not overlap */
+static int vpfn_cmd_check_ranges(const struct vpfn_cmd *cmd)
+{
+	const struct drm_vpfn_cmd *args = &cmd->args;
+	u64 dst_length = vpfn_cmd_dst_length(args);
+	int ret;
+
+	if (cmd->dst) {
+		ret = vpfn_range_check(cmd->dst, args->dst_offset, dst_length);
+		if (ret)
+			return ret;
+	}
+	if (!cmd->src)
+		return 0;
+
+	ret = vpfn_range_check(cmd->src, args->src_offset, args->length);
+	if (ret)
+		return ret;
+	if (cmd->src == cmd->dst && args->src_offset < args->dst_offset + dst_length &&
+	    args->dst_offset < args->src_offset + args->length)
+		return -EINVAL;
+	return 0;
+}
+
+static int vpfn_submission_get_cmds(struct vpfn_submission *sub)
+{
+	const struct drm_vpfn_cmd __user *user = u64_to_user_ptr(sub->args->cmds);
+	struct vpfn_cmd *cmd;
+	int ret;
+
+	sub->cmds = kvcalloc(sub->args->num_cmds, sizeof(*sub->cmds), GFP_KERNEL_ACCOUNT);
+	if (!sub->cmds)
+		return -ENOMEM;
+
+	for (cmd = sub->cmds; cmd < sub->cmds + sub->args->num_cmds; cmd++, user++) {
+		if (copy_from_user(&cmd->args, user, sizeof(cmd->args)))
+			return -EFAULT;
+		ret = vpfn_cmd_check(&cmd->args);
+		if (ret)
+			return ret;
+
+		if (vpfn_cmd_reads(&cmd->args)) {
+			cmd->src = drm_gem_object_lookup(sub->file, cmd->args.src_handle);
+			if (!cmd->src)
+				return -ENOENT;
+		}
+		if (vpfn_cmd_writes(&cmd->args)) {
+			cmd->dst = drm_gem_object_lookup(sub->file, cmd->args.dst_handle);
+			if (!cmd->dst)
+				return -ENOENT;
+		}
+		ret = vpfn_cmd_check_ranges(cmd);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int vpfn_get_sync(struct drm_vpfn_sync *sync, u64 syncs, u32 index)
+{
+	const struct drm_vpfn_sync __user *user = u64_to_user_ptr(syncs);
+
+	if (copy_from_user(sync, user + index, sizeof(*sync)))
+		return -EFAULT;
+	return sync->pad ? -EINVAL : 0;
+}
+
+static int vpfn_submission_get_out_syncs(struct vpfn_submission *sub)
+{
+	struct drm_vpfn_sync sync;
+	u32 i;
+	int ret;
+
+	if (!sub->args->num_out_syncs)
+		return 0;
+
+	sub->out_syncs = kcalloc(sub->args->num_out_syncs, sizeof(*sub->out_syncs),
+				 GFP_KERNEL_ACCOUNT);
+	if (!sub->out_syncs)
+		return -ENOMEM;
+
+	for (i = 0; i < sub->args->num_out_syncs; i++) {
+		struct vpfn_out_sync *out = &sub->out_syncs[i];
+
+		ret = vpfn_get_sync(&sync, sub->args->out_syncs, i);
+		if (ret)
+			return ret;
+
+		out->syncobj = drm_syncobj_find(sub->file, sync.handle);
+		if (!out->syncobj)
+			return -ENOENT;
+
+		out->point = sync.point;
+		if (out->point) {
+			out->chain = dma_fence_chain_alloc();
+			if (!out->chain)
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static int vpfn_submission_add_in_syncs(struct vpfn_submission *sub)
+{
+	struct drm_vpfn_sync sync;
+	struct dma_fence *fence;
+	u32 i;
+	int ret;
+
+	for (i = 0; i < sub->args->num_in_syncs; i++) {
+		ret = vpfn_get_sync(&sync, sub->args->in_syncs, i);
+		if (ret)
+			return ret;
+
+		ret = drm_syncobj_find_fence(sub->file, sync.handle, sync.point, 0, &fence);
+		if (ret)
+			return ret;
+		ret = drm_sched_job_add_dependency(&sub->job->base, fence);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* Lock all buffers: they keep their places until the fence of the job is in them. */
+static int vpfn_submission_lock(struct vpfn_submission *sub)
+{
+	struct vpfn_cmd *end = sub->cmds + sub->args->num_cmds, *cmd;
+	int ret;
+
+	drm_exec_until_all_locked(&sub->exec) {
+		for (ret = 0, cmd = sub->cmds; !ret && cmd < end; cmd++) {
+			if (cmd->src)
+				ret = drm_exec_lock_obj(&sub->exec, cmd->src);
+			if (!ret && cmd->dst)
+				ret = drm_exec_lock_obj(&sub->exec, cmd->dst);
+		}
+		drm_exec_retry_on_contention(&sub->exec);
+	}
+	return ret;
+}
+
+/*
+ * Bring all buffers to where the engine can use them. None pushes out another of
+ * the same job, since those are locked.
+ */
+static int vpfn_submission_validate(struct vpfn_submission *sub)
+{
+	struct ttm_operation_ctx ctx = { .interruptible = true, .gfp_retry_mayfail = true };
+	struct drm_gem_object *obj;
+	int ret;
+
+	drm_exec_for_each_locked_object(&sub->exec, obj) {
+		ret = vpfn_bo_validate(gem_to_vpfn_bo(obj), &ctx);
+		if (ret)
+			return ret;
+
+		/* Not before: a move takes places of its own. Two, to read and to write. */
+		ret = dma_resv_reserve_fences(obj->resv, 2);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int vpfn_submission_add_cmd(struct vpfn_submission *sub, const struct vpfn_cmd *cmd)
+{
+	struct vpfn_operand dst = { .offset = cmd->args.dst_offset };
+	struct vpfn_operand src = { .offset = cmd->args.src_offset };
+	int ret;
+
+	if (cmd->dst) {
+		dst.bo = gem_to_vpfn_bo(cmd->dst);
+		dst.res = dst.bo->tbo.resource;
+		ret = drm_sched_job_add_implicit_dependencies(&sub->job->base, cmd->dst, true);
+		if (ret)
+			return ret;
+	}
+	if (cmd->src) {
+		src.bo = gem_to_vpfn_bo(cmd->src);
+		src.res = src.bo->tbo.resource;
+		ret = drm_sched_job_add_implicit_dependencies(&sub->job->base, cmd->src, false);
+		if (ret)
+			return ret;
+	}
+
+	return vpfn_job_add(sub->job, cmd->args.op, cmd->dst ? &dst : NULL, cmd->src ? &src : NULL,
+			    cmd->args.length, cmd->args.pattern);
+}
+
+/* Nothing fails from here on. */
+static void vpfn_submission_push(struct vpfn_submission *sub)
+{
+	struct dma_fence *fence = vpfn_job_submit(sub->job);
+	const struct vpfn_cmd *cmd;
+	u32 i;
+
+	sub->job = NULL;
+	for (cmd = sub->cmds; cmd < sub->cmds + sub->args->num_cmds; cmd++) {
+		if (cmd->src)
+			dma_resv_add_fence(cmd->src->resv, fence, DMA_RESV_USAGE_READ);
+		if (cmd->dst)
+			dma_resv_add_fence(cmd->dst->resv, fence, DMA_RESV_USAGE_WRITE);
+	}
+
+	for (i = 0; i < sub->args->num_out_syncs; i++) {
+		struct vpfn_out_sync *out = &sub->out_syncs[i];
+
+		if (out->chain)
+			drm_syncobj_add_point(out->syncobj, out->chain, fence, out->point);
+		else
+			drm_syncobj_replace_fence(out->syncobj, fence);
+		out->chain = NULL;
+	}
+	dma_fence_put(fence);
+}
+
+static int vpfn_submission_run(struct vpfn_submission *sub)
+{
+	struct vpfn_device *vdev = to_vpfn_device(sub->file->minor->dev);
+	const struct vpfn_cmd *end = sub->cmds + sub->args->num_cmds, *cmd;
+	u64 num_descs = 0;
+	int ret;
+
+	for (cmd = sub->cmds; cmd < end; cmd++)
+		num_descs += vpfn_job_num_descs(cmd->args.length);
+
+	sub->job = vpfn_job_create(vdev, sub->file, min_t(u64, num_descs, UINT_MAX));
+	if (IS_ERR(sub->job)) {
+		ret = PTR_ERR(sub->job);
+		sub->job = NULL;
+		return ret;
+	}
+
+	ret = vpfn_submission_add_in_syncs(sub);
+	if (ret)
+		return ret;
+
+	drm_exec_init(&sub->exec, DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES, 0);
+	ret = vpfn_submission_lock(sub);
+	if (!ret)
+		ret = vpfn_submission_validate(sub);
+	for (cmd = sub->cmds; !ret && cmd < end; cmd++)
+		ret = vpfn_submission_add_cmd(sub, cmd);
+	if (!ret)
+		vpfn_submission_push(sub);
+	drm_exec_fini(&sub->exec);
+	return ret;
+}
+
+static void vpfn_submission_free(struct vpfn_submission *sub)
+{
+	u32 i;
+
+	if (sub->job)
+		vpfn_job_abort(sub->job);
+
+	for (i = 0; sub->out_syncs && i < sub->args->num_out_syncs; i++) {
+		dma_fence_chain_free(sub->out_syncs[i].chain);
+		if (sub->out_syncs[i].syncobj)
+			drm_syncobj_put(sub->out_syncs[i].syncobj);
+	}
+	kfree(sub->out_syncs);
+
+	for (i = 0; sub->cmds && i < sub->args->num_cmds; i++) {
+		drm_gem_object_put(sub->cmds[i].src);
+		drm_gem_object_put(sub->cmds[i].dst);
+	}
+	kvfree(sub->cmds);
+}
+
+/**
+ * vpfn_ioctl_submit - DRM_IOCTL_VPFN_SUBMIT, see there
+ * @drm: the device
+ * @data: struct drm_vpfn_submit
+ * @file: who asks
+ *
+ * Return: 0 or a negative errno.
+ */
+int vpfn_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct vpfn_submission sub = { .file = file, .args = data };
+	int ret, idx;
+
+	if (sub.args->flags || !sub.args->num_cmds)
+		return -EINVAL;
+	if (sub.args->num_cmds > DRM_VPFN_SUBMIT_CMDS_MAX ||
+	    sub.args->num_in_syncs > DRM_VPFN_SUBMIT_SYNCS_MAX ||
+	    sub.args->num_out_syncs > DRM_VPFN_SUBMIT_SYNCS_MAX)
+		return -E2BIG;
+
+	ret = vpfn_submission_get_cmds(&sub);
+	if (!ret)
+		ret = vpfn_submission_get_out_syncs(&sub);
+	if (!ret) {
+		/* vpfn_engine_unplug() wants no job to be made behind its back. */
+		ret = -ENODEV;
+		if (drm_dev_enter(drm, &idx)) {
+			ret = vpfn_submission_run(&sub);
+			drm_dev_exit(idx);
+		}
+	}
+
+	vpfn_submission_free(&sub);
+	return ret;
+}
+
+/**
+ * vpfn_ioctl_wait - DRM_IOCTL_VPFN_WAIT, see there
+ * @drm: the device
+ * @data: struct drm_vpfn_wait
+ * @file: who asks
+ *
+ * Return: 0 or a negative errno.
+ */
+int vpfn_ioctl_wait(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_vpfn_wait *args = data;
+	long ret;
+
+	if (args->flags & ~DRM_VPFN_WAIT_WRITERS)
+		return -EINVAL;
+
+	ret = drm_gem_dma_resv_wait(file, args->handle, !(args->flags & DRM_VPFN_WAIT_WRITERS),
+				    drm_timeout_abs_to_jiffies(args->timeout_ns));
+	return ret == -EINVAL ? -ENOENT : ret;
+}
