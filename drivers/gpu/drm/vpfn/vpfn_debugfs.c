@@ -142,6 +142,7 @@ static int vpfn_evict_set(void *data, u64 value)
 		return -ENODEV;
 
 	ret = vpfn_vram_evict(vdev);
+	vpfn_vram_drain(vdev);
 	drm_dev_exit(idx);
 	return ret;
 }

@@ -199,7 +199,7 @@ void vpfn_pm_put(struct vpfn_device *vdev)
 	pm_runtime_put_autosuspend(vdev->drm.dev);
 }
 
-/* Save VRAM, whose contents a sleeping device may lose, to system memory. */
+/* A sleeping device may lose the contents of VRAM: they go to system memory. */
 static int vpfn_pm_save_vram(struct vpfn_device *vdev)
 {
 	int ret;
@@ -207,16 +207,20 @@ static int vpfn_pm_save_vram(struct vpfn_device *vdev)
 	WRITE_ONCE(vdev->suspending, current);
 	ret = vpfn_vram_evict(vdev);
 	WRITE_ONCE(vdev->suspending, NULL);
-	if (ret)
-		return ret;
-
-	return vpfn_vram_is_empty(vdev) ? 0 : -EBUSY;
+	return ret;
 }
 
 /* The last moment at which memory can be had, all other devices being awake */
 static int vpfn_pm_prepare(struct device *dev)
 {
-	return vpfn_pm_save_vram(dev_get_drvdata(dev));
+	struct vpfn_device *vdev = dev_get_drvdata(dev);
+	int ret = vpfn_pm_save_vram(vdev);
+
+	if (ret)
+		return ret;
+
+	vpfn_vram_drain(vdev);
+	return vpfn_vram_is_empty(vdev) ? 0 : -EBUSY;
 }
 
 static int vpfn_pm_suspend(struct device *dev)
@@ -234,8 +238,11 @@ static int vpfn_pm_runtime_suspend(struct device *dev)
 {
 	struct vpfn_device *vdev = dev_get_drvdata(dev);
 
-	/* Any other errno would forbid all further attempts. */
-	if (vpfn_pm_save_vram(vdev))
+	/*
+	 * -EBUSY: not now; any other errno would forbid all further attempts. The end of
+	 * the last move is the next occasion.
+	 */
+	if (vpfn_pm_save_vram(vdev) || !vpfn_vram_is_empty(vdev))
 		return -EBUSY;
 
 	vpfn_engine_suspend(vdev);
@@ -314,6 +321,7 @@ static int vpfn_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return PTR_ERR(vdev);
 
 	pci_set_drvdata(pdev, vdev);
+	init_rwsem(&vdev->submit_lock);
 
 	ret = pcim_enable_device(pdev);
 	if (ret)

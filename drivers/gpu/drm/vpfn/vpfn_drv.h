@@ -5,6 +5,7 @@
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/rwsem.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 
@@ -100,6 +101,12 @@ struct vpfn_device {
 
 	/** @engine: the copy engine */
 	struct vpfn_engine engine;
+
+	/**
+	 * @submit_lock: held for reading while a submission has its buffers reserved;
+	 * for writing by one that needs all of VRAM to itself
+	 */
+	struct rw_semaphore submit_lock;
 
 	/** @p2p: how other PCI devices reach VRAM; NULL if the kernel knows no way */
 	struct p2pdma_provider *p2p;
@@ -263,8 +270,10 @@ int vpfn_ioctl_wait(struct drm_device *drm, void *data, struct drm_file *file);
 /* vpfn_vram.c */
 int vpfn_vram_init(struct vpfn_device *vdev);
 int vpfn_vram_evict(struct vpfn_device *vdev);
+void vpfn_vram_drain(struct vpfn_device *vdev);
 bool vpfn_vram_is_empty(struct vpfn_device *vdev);
 bool vpfn_vram_visible(struct vpfn_device *vdev, const struct ttm_resource *res);
+int vpfn_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *res);
 int vpfn_bo_validate(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx);
 int vpfn_bo_make_visible(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx);
 int vpfn_bo_move_to_system(struct vpfn_bo *bo);

@@ -121,7 +121,7 @@ static vm_fault_t vpfn_vm_prepare(struct vm_fault *vmf)
 	if (ret)
 		return ret;
 
-	err = ttm_mem_io_reserve(bo->bdev, bo->resource);
+	err = vpfn_io_mem_reserve(bo->bdev, bo->resource);
 	if (!err && bo->resource->mem_type == TTM_PL_SYSTEM)
 		err = ttm_bo_populate(bo, &ctx);
 	return err ? vpfn_fault_error(err) : 0;

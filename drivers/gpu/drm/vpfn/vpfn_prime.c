@@ -192,19 +192,27 @@ void vpfn_bo_invalidate_exports(struct ttm_buffer_object *tbo)
 		dma_buf_invalidate_mappings(bo->dma_buf);
 }
 
-/* The exporter moves the buffer: forget where it was, when the engine is done with it. */
-static void vpfn_import_invalidate(struct dma_buf_attachment *attach)
+/* Forget where an imported buffer is, as soon as nobody uses it; it is reserved. */
+static int vpfn_import_forget(struct ttm_buffer_object *tbo)
 {
-	struct vpfn_bo *bo = gem_to_vpfn_bo(attach->importer_priv);
 	struct ttm_operation_ctx ctx = {};
 	struct ttm_placement nowhere = {};
 
-	/* Fails only without memory; then wait, and forget it at once. */
-	if (ttm_bo_validate(&bo->tbo, &nowhere, &ctx)) {
-		dma_resv_wait_timeout(bo->tbo.base.resv, DMA_RESV_USAGE_BOOKKEEP, false,
-				      MAX_SCHEDULE_TIMEOUT);
-		ttm_tt_unpopulate(bo->tbo.bdev, bo->tbo.ttm);
-	}
+	return ttm_bo_validate(tbo, &nowhere, &ctx);
+}
+
+/* The exporter moves the buffer. */
+static void vpfn_import_invalidate(struct dma_buf_attachment *attach)
+{
+	struct vpfn_bo *bo = gem_to_vpfn_bo(attach->importer_priv);
+
+	if (!vpfn_import_forget(&bo->tbo))
+		return;
+
+	/* No memory to do that later: wait for the users, then it takes none. */
+	dma_resv_wait_timeout(bo->tbo.base.resv, DMA_RESV_USAGE_BOOKKEEP, false,
+			      MAX_SCHEDULE_TIMEOUT);
+	vpfn_import_forget(&bo->tbo);
 }
 
 static const struct dma_buf_attach_ops vpfn_import_ops = {
@@ -313,7 +321,8 @@ void vpfn_prime_unplug(struct vpfn_device *vdev)
 	}
 
 	ttm_bo_lru_for_each_reserved_guarded(&cursor, system, &arg, tbo) {
-		if (tbo->ttm && tbo->ttm->page_flags & TTM_TT_FLAG_EXTERNAL)
-			ttm_tt_unpopulate(&vdev->bdev, tbo->ttm);
+		if (tbo->type == ttm_bo_type_sg && !tbo->deleted)
+			vpfn_import_forget(tbo);
 	}
+	vpfn_vram_drain(vdev);
 }

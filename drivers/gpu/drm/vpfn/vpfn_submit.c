@@ -315,14 +315,53 @@ static void vpfn_submission_push(struct vpfn_submission *sub)
 	dma_fence_put(fence);
 }
 
+/* Reserve all buffers, and bring them to their places */
+static int vpfn_submission_reserve(struct vpfn_submission *sub)
+{
+	int ret;
+
+	drm_exec_init(&sub->exec, DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES, 0);
+	ret = vpfn_submission_lock(sub);
+	if (!ret)
+		ret = vpfn_submission_validate(sub);
+	if (ret)
+		drm_exec_fini(&sub->exec);
+	return ret;
+}
+
+/* Reserve the buffers, describe the job, push it. submit_lock is held for reading. */
+static int vpfn_submission_run_locked(struct vpfn_device *vdev, struct vpfn_submission *sub)
+{
+	const struct vpfn_cmd *end = sub->cmds + sub->args->num_cmds, *cmd;
+	int ret;
+
+	ret = vpfn_submission_reserve(sub);
+	if (ret == -ENOSPC) {
+		/* TTM could not evict what others have reserved: have VRAM to ourselves. */
+		up_read(&vdev->submit_lock);
+		down_write(&vdev->submit_lock);
+		ret = vpfn_submission_reserve(sub);
+		downgrade_write(&vdev->submit_lock);
+	}
+	if (ret)
+		return ret;
+
+	for (cmd = sub->cmds; !ret && cmd < end; cmd++)
+		ret = vpfn_submission_add_cmd(sub, cmd);
+	if (!ret)
+		vpfn_submission_push(sub);
+	drm_exec_fini(&sub->exec);
+	return ret;
+}
+
 static int vpfn_submission_run(struct vpfn_submission *sub)
 {
 	struct vpfn_device *vdev = to_vpfn_device(sub->file->minor->dev);
-	const struct vpfn_cmd *end = sub->cmds + sub->args->num_cmds, *cmd;
+	const struct vpfn_cmd *cmd;
 	u64 num_descs = 0;
 	int ret;
 
-	for (cmd = sub->cmds; cmd < end; cmd++)
+	for (cmd = sub->cmds; cmd < sub->cmds + sub->args->num_cmds; cmd++)
 		num_descs += vpfn_job_num_descs(cmd->args.length);
 
 	sub->job = vpfn_job_create(vdev, sub->file, min_t(u64, num_descs, UINT_MAX));
@@ -336,15 +375,9 @@ static int vpfn_submission_run(struct vpfn_submission *sub)
 	if (ret)
 		return ret;
 
-	drm_exec_init(&sub->exec, DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES, 0);
-	ret = vpfn_submission_lock(sub);
-	if (!ret)
-		ret = vpfn_submission_validate(sub);
-	for (cmd = sub->cmds; !ret && cmd < end; cmd++)
-		ret = vpfn_submission_add_cmd(sub, cmd);
-	if (!ret)
-		vpfn_submission_push(sub);
-	drm_exec_fini(&sub->exec);
+	down_read(&vdev->submit_lock);
+	ret = vpfn_submission_run_locked(vdev, sub);
+	up_read(&vdev->submit_lock);
 	return ret;
 }
 

@@ -364,8 +364,16 @@ static int vpfn_bo_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_op
 	return ret;
 }
 
-/* Where in the physical address space the CPU finds a resource */
-static int vpfn_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *res)
+/**
+ * vpfn_io_mem_reserve - say where in the physical address space the CPU finds a resource
+ * @bdev: the TTM device
+ * @res: the resource
+ *
+ * Fills in @res->bus. Calling it again changes nothing.
+ *
+ * Return: 0, or -EINVAL if it lies in VRAM, but beyond the BAR.
+ */
+int vpfn_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *res)
 {
 	struct vpfn_device *vdev = bdev_to_vpfn_device(bdev);
 
@@ -396,17 +404,44 @@ static const struct ttm_device_funcs vpfn_ttm_funcs = {
  * vpfn_vram_evict - move all that can be moved out of VRAM
  * @vdev: the device, awake
  *
- * Return: 0 when it is out; -ENOMEM, with nothing moved, if there is no room for it
- * in system memory; or another negative errno.
+ * Leaves out what somebody has reserved: unlike ttm_resource_manager_evict_all(),
+ * which would wait for a task that waits for this device to wake up. The moves may
+ * still be going on at return, see vpfn_vram_drain().
+ *
+ * Return: 0 or a negative errno, -ENOMEM if there is no room in system memory; what
+ * has been moved until then stays there.
  */
 int vpfn_vram_evict(struct vpfn_device *vdev)
 {
-	struct ttm_resource_manager *man = ttm_manager_type(&vdev->bdev, TTM_PL_VRAM);
+	struct ttm_operation_ctx ctx = {};
+	struct ttm_lru_walk_arg arg = { .ctx = &ctx, .trylock_only = true };
+	struct ttm_bo_lru_cursor cursor;
+	struct ttm_buffer_object *tbo;
+	int ret = 0;
 
-	if (!vpfn_system_has_room(ttm_resource_manager_usage(man)))
-		return -ENOMEM;
+	ttm_bo_lru_for_each_reserved_guarded(&cursor, ttm_manager_type(&vdev->bdev, TTM_PL_VRAM),
+					     &arg, tbo) {
+		if (tbo->deleted)
+			continue;
+		if (!vpfn_system_has_room(tbo->base.size))
+			ret = -ENOMEM;
+		else
+			ret = vpfn_bo_move_to_system(to_vpfn_bo(tbo));
+		if (ret)
+			break;
+	}
+	return ret;
+}
 
-	return ttm_resource_manager_evict_all(&vdev->bdev, man);
+/**
+ * vpfn_vram_drain - wait until the engine has left all places that are given up
+ * @vdev: the device
+ *
+ * Called without reservations.
+ */
+void vpfn_vram_drain(struct vpfn_device *vdev)
+{
+	flush_workqueue(vdev->bdev.wq);
 }
 
 /**
@@ -434,12 +469,9 @@ static void vpfn_vram_man_fini(struct drm_device *drm, void *data)
 	ttm_range_man_fini(data, TTM_PL_VRAM);
 }
 
-/* Buffers that their last user has left may still wait for the engine. */
-static void vpfn_vram_drain(struct drm_device *drm, void *data)
+static void vpfn_vram_fini(struct drm_device *drm, void *data)
 {
-	struct ttm_device *bdev = data;
-
-	flush_workqueue(bdev->wq);
+	vpfn_vram_drain(data);
 }
 
 /* Put VRAM into the hands of TTM, and of the dmem controller. */
@@ -468,7 +500,7 @@ static int vpfn_vram_init_manager(struct vpfn_device *vdev)
 		return PTR_ERR(region);
 	ttm_resource_manager_set_dmem_region(man, region);
 
-	return drmm_add_action_or_reset(drm, vpfn_vram_drain, &vdev->bdev);
+	return drmm_add_action_or_reset(drm, vpfn_vram_fini, vdev);
 }
 
 /**
