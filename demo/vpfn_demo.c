@@ -100,12 +100,12 @@ static struct cost measure(const struct vpfn_bo *bo, enum vpfn_level limit)
 {
 	char *map = map_at_limit(bo, limit);
 	long kib = vpfn_page_table_kib();
-	long faults = vpfn_minor_faults();
+	long faults = vpfn_faults();
 
 	for (uint64_t at = 0; at < bo->size; at += VPFN_PAGE)
 		vpfn_store(map + at, at);
 
-	faults = vpfn_minor_faults() - faults;
+	faults = vpfn_faults() - faults;
 	kib = vpfn_page_table_kib() - kib;
 	return (struct cost) { bo, limit, map, faults, kib };
 }

@@ -236,16 +236,17 @@ int vpfn_leaf_from_driver(int fd, const void *addr, struct vpfn_leaf *leaf)
 }
 
 /**
- * vpfn_minor_faults:
+ * vpfn_faults:
  *
- * Returns: the minor faults of the process so far.
+ * Returns: the page faults of the process so far. One that waited for a move is a major
+ * fault, although it read nothing from a disk.
  */
-long vpfn_minor_faults(void)
+long vpfn_faults(void)
 {
 	struct rusage usage;
 
 	getrusage(RUSAGE_SELF, &usage);
-	return usage.ru_minflt;
+	return usage.ru_minflt + usage.ru_majflt;
 }
 
 /**

@@ -41,7 +41,7 @@ int vpfn_leaves_from_ptdump(unsigned int count, const void *const addrs[],
 			    struct vpfn_leaf leaves[]);
 int vpfn_leaf_from_driver(int fd, const void *addr, struct vpfn_leaf *leaf);
 
-long vpfn_minor_faults(void);
+long vpfn_faults(void);
 long vpfn_page_table_kib(void);
 
 /* A mapping of a part of a buffer, as far as it decides which leaves are possible. */

@@ -148,53 +148,6 @@ static void test_info(void)
 	vpfn_bo_close(fd, &bo);
 }
 
-/* Fills the device memory with ever smaller buffers, until not one page is free. */
-static void fill_vram(int file)
-{
-	uint64_t size = VPFN_1G, vram;
-	struct vpfn_bo bo;
-
-	igt_assert_eq(vpfn_vram_size(file, &vram), 0);
-	while (size >= VPFN_PAGE) {
-		int err = vpfn_bo_create(file, size, &bo);
-
-		if (!err)
-			continue;
-		igt_assert_eq(err, size > vram ? -E2BIG : -ENOSPC);
-		size /= 2;
-	}
-}
-
-static void test_create_full(void)
-{
-	struct vpfn_pattern dirty = { .seed = 0xd1, .size = VPFN_2M };
-	int file = vpfn_open(O_RDWR), other = vpfn_open(O_RDWR);
-	struct vpfn_bo bo;
-	char *map;
-
-	create(file, dirty.size, &bo);
-	igt_assert_eq(vpfn_bo_map(file, &bo, (void **)&map), 0);
-	vpfn_pattern_bytes(&dirty, map, dirty.size);
-	munmap(map, dirty.size);
-
-	/* Once that buffer is freed, what was in it is the only memory to be had. */
-	fill_vram(file);
-	igt_assert_eq(vpfn_bo_close(file, &bo), 0);
-	create(other, dirty.size, &bo);
-	igt_assert_eq(create_err(VPFN_PAGE, 0), -ENOSPC);
-
-	/* So another client got it, and must not see a byte. */
-	igt_assert_eq(vpfn_bo_map(other, &bo, (void **)&map), 0);
-	for (uint64_t at = 0; at < dirty.size; at += sizeof(uint64_t))
-		igt_assert_eq_u64(vpfn_load(map + at), 0);
-	munmap(map, dirty.size);
-
-	/* A client that ends gives all of it back. */
-	close(other);
-	close(file);
-	igt_assert_eq(create_err(16 * dirty.size, 0), 0);
-}
-
 static void test_map_private(void)
 {
 	struct vpfn_bo bo;
@@ -318,10 +271,10 @@ static char *map_and_count(uint64_t size, enum vpfn_level limit)
 	vpfn_assert_level(fd, map, VPFN_NONE);
 
 	kib = vpfn_page_table_kib();
-	faults = vpfn_minor_faults();
+	faults = vpfn_faults();
 	for (uint64_t at = 0; at < size; at += VPFN_PAGE)
 		vpfn_store(map + at, at);
-	faults = vpfn_minor_faults() - faults;
+	faults = vpfn_faults() - faults;
 	kib = vpfn_page_table_kib() - kib;
 
 	igt_info("%7llu KiB, at most %s: %ld faults, VmPTE +%ld KiB\n",
@@ -578,11 +531,11 @@ static void test_read_then_write(struct vpfn_view *view)
 	uint64_t inside = vpfn_view_inside(view);
 	void *word = view->map + inside;
 	uint64_t value = vpfn_load(word);
-	long faults = vpfn_minor_faults();
+	long faults = vpfn_faults();
 
 	igt_assert_eq_u64(value, vpfn_pattern_word(&view->pattern, inside));
 	vpfn_store(word, ~value);
-	igt_assert_lte(vpfn_minor_faults() - faults, 2);
+	igt_assert_lte(vpfn_faults() - faults, 2);
 	igt_assert_eq_u64(vpfn_load(word), ~value);
 	vpfn_assert_level(fd, word, view->level);
 
@@ -932,8 +885,6 @@ static const struct {
 	{ "create-bad-flags", "No buffer for an unknown flag.", test_create_bad_flags },
 	{ "create-bad-size", "No buffer of no, an odd or an impossible size.",
 	  test_create_bad_size },
-	{ "create-full", "Full device memory is an error; freed memory comes back, cleared.",
-	  test_create_full },
 	{ "bad-handle", "A handle of nobody, of another file or of the past is refused.",
 	  test_bad_handle },
 	{ "info", "Size and placement of a buffer, and arguments that must be zero.", test_info },

@@ -127,6 +127,18 @@ static vm_fault_t vpfn_vm_prepare(struct vm_fault *vmf)
 	return err ? vpfn_fault_error(err) : 0;
 }
 
+/*
+ * R7: the protection that fits to where the buffer is now. Based on vm_page_prot and
+ * not on vm_flags: mm takes the write permission out of it to be told of the first write.
+ */
+static pgprot_t vpfn_page_prot(const struct vm_area_struct *vma)
+{
+	struct ttm_buffer_object *bo = vma->vm_private_data;
+	pgprot_t prot = ttm_io_prot(bo, bo->resource, vma->vm_page_prot);
+
+	return bo->resource->bus.is_iomem ? pgprot_decrypted(prot) : pgprot_encrypted(prot);
+}
+
 /* What TTM's helpers and vpfn_vm_wait_idle() have not given back already */
 static void vpfn_vm_unlock(struct vm_fault *vmf, vm_fault_t ret)
 {
@@ -152,7 +164,6 @@ static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
 	unsigned long addr = ALIGN_DOWN(vmf->address, size);
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 	unsigned long page_offset, pfn;
-	pgprot_t prot;
 	vm_fault_t ret;
 
 	if (order > vpfn_max_order())
@@ -171,16 +182,13 @@ static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
 		return ret;
 
 	page_offset = linear_page_index(vma, addr) - drm_vma_node_start(&bo->base.vma_node);
-	prot = ttm_io_prot(bo, bo->resource, vma->vm_page_prot);
 	if (bo->resource->bus.is_iomem) {
 		pfn = PHYS_PFN(bo->resource->bus.offset) + page_offset;
-		prot = pgprot_decrypted(prot);
 	} else {
 		/* R2: the pages of a leaf follow each other; the pool gives blocks, not one range. */
 		pfn = page_to_pfn(bo->ttm->pages[page_offset]);
 		if (!vpfn_pages_contiguous(bo->ttm->pages + page_offset, 1UL << order))
 			return VM_FAULT_FALLBACK;
-		prot = pgprot_encrypted(prot);
 	}
 
 	/* R2: the entry has no room for low pfn bits; the leaf would begin at other memory. */
@@ -188,7 +196,7 @@ static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
 		return VM_FAULT_FALLBACK;
 
 	/* R7: the inserters take vm_page_prot; only PTEs can have a protection of their own. */
-	if (pgprot_val(prot) != pgprot_val(vma->vm_page_prot))
+	if (pgprot_val(vpfn_page_prot(vma)) != pgprot_val(vma->vm_page_prot))
 		return VM_FAULT_FALLBACK;
 
 	/*
@@ -288,9 +296,8 @@ static vm_fault_t vpfn_vm_fault(struct vm_fault *vmf)
 		ret = VM_FAULT_NOPAGE;
 	} else if (drm_dev_enter(bo->base.dev, &idx)) {
 		ret = vpfn_vm_prepare(vmf);
-		/* R7: a PTE's protection is that of the place, not of the VMA. */
 		if (!ret)
-			ret = ttm_bo_vm_fault_reserved(vmf, vm_get_page_prot(vma->vm_flags),
+			ret = ttm_bo_vm_fault_reserved(vmf, vpfn_page_prot(vma),
 						       vpfn_num_prefault(vmf->address));
 		drm_dev_exit(idx);
 	} else {
