@@ -229,9 +229,11 @@ static const struct dma_buf_attach_ops vpfn_import_ops = {
  */
 struct drm_gem_object *vpfn_gem_import(struct drm_device *drm, struct dma_buf *dma_buf)
 {
+	struct vpfn_device *vdev = to_vpfn_device(drm);
 	struct drm_gem_object *obj = dma_buf->priv;
 	struct dma_buf_attachment *attach;
 	struct vpfn_bo *bo;
+	int ret;
 
 	if (dma_buf->ops == &vpfn_dma_buf_ops && obj->dev == drm) {
 		drm_gem_object_get(obj);
@@ -239,20 +241,28 @@ struct drm_gem_object *vpfn_gem_import(struct drm_device *drm, struct dma_buf *d
 	}
 
 	/* Before the attachment: from there on vpfn_import_invalidate() may be called. */
-	bo = vpfn_bo_create(to_vpfn_device(drm), dma_buf->size, 0, 0, dma_buf->resv);
-	if (IS_ERR(bo))
-		return ERR_CAST(bo);
+	bo = vpfn_bo_create(vdev, dma_buf->size, 0, 0, dma_buf->resv);
+	if (IS_ERR(bo)) {
+		ret = PTR_ERR(bo);
+		goto err_drain;
+	}
 
 	obj = &bo->tbo.base;
 	attach = dma_buf_dynamic_attach(dma_buf, drm->dev, &vpfn_import_ops, obj);
 	if (IS_ERR(attach)) {
+		ret = PTR_ERR(attach);
 		drm_gem_object_put(obj);
-		return ERR_CAST(attach);
+		goto err_drain;
 	}
 
 	get_dma_buf(dma_buf);
 	obj->import_attach = attach;
 	return obj;
+
+err_drain:
+	/* TTM destroys the buffer later, and needs the reservation of the dma-buf to do it. */
+	vpfn_vram_drain(vdev);
+	return ERR_PTR(ret);
 }
 
 /**
@@ -293,6 +303,10 @@ void vpfn_tt_unpopulate(struct ttm_device *bdev, struct ttm_tt *tt)
 		return;
 	}
 
+	/* vpfn_prime_unplug() may have been here before. */
+	if (!tt->sg)
+		return;
+
 	dma_buf_unmap_attachment(to_vpfn_tt(tt)->obj->import_attach, tt->sg, DMA_BIDIRECTIONAL);
 	tt->sg = NULL;
 }
@@ -313,16 +327,15 @@ void vpfn_prime_unplug(struct vpfn_device *vdev)
 	struct ttm_buffer_object *tbo;
 
 	ttm_bo_lru_for_each_reserved_guarded(&cursor, vram, &arg, tbo) {
-		if (tbo->deleted)
+		if (tbo->deleted || !to_vpfn_bo(tbo)->dma_buf)
 			continue;
 		vpfn_bo_invalidate_exports(tbo);
-		dma_resv_wait_timeout(tbo->base.resv, DMA_RESV_USAGE_BOOKKEEP, false,
-				      MAX_SCHEDULE_TIMEOUT);
+		/* Not for ever: there may be jobs that wait for something else. */
+		dma_resv_wait_timeout(tbo->base.resv, DMA_RESV_USAGE_BOOKKEEP, false, HZ);
 	}
 
 	ttm_bo_lru_for_each_reserved_guarded(&cursor, system, &arg, tbo) {
-		if (tbo->type == ttm_bo_type_sg && !tbo->deleted)
-			vpfn_import_forget(tbo);
+		if (tbo->ttm && tbo->type == ttm_bo_type_sg)
+			vpfn_tt_unpopulate(&vdev->bdev, tbo->ttm);
 	}
-	vpfn_vram_drain(vdev);
 }

@@ -269,7 +269,11 @@ static void vpfn_bo_evict_flags(struct ttm_buffer_object *tbo, struct ttm_placem
 /* An eviction that cannot succeed is not tried: TTM would complain in the log. */
 static bool vpfn_bo_eviction_valuable(struct ttm_buffer_object *tbo, const struct ttm_place *place)
 {
-	if (tbo->resource->mem_type == TTM_PL_VRAM && !vpfn_system_has_room(tbo->base.size))
+	struct vpfn_device *vdev = bdev_to_vpfn_device(tbo->bdev);
+
+	if (tbo->resource->mem_type == TTM_PL_VRAM &&
+	    (!vpfn_system_has_room(tbo->base.size) ||
+	     (READ_ONCE(vdev->engine.wedged) && !vpfn_vram_visible(vdev, tbo->resource))))
 		return false;
 
 	return ttm_bo_eviction_valuable(tbo, place);
