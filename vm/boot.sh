@@ -8,14 +8,15 @@
 #   --flavour FLAVOUR  the kernel (fast)
 #   --limit SECONDS    the program's time (600)
 #   --source DIR       where the guest programs' sources are (this repository)
+#   --env NAME=VALUE   a variable for the program
 #   --image FILE       a kernel image other than the flavour's
-#   --no-device        leave the vpfn device out
+#   --no-device        leave the vpfn devices out
 #   --terminal         connect the program to the terminal; no time limit
 
 . "$(dirname "$0")/lib.sh"
 
 readonly exit_panic=201 exit_hang=202 exit_no_boot=203 exit_qemu=204
-readonly vram_size=4G vram_mib=4096 guest_memory=2G
+readonly vram_mib=4096 small_vram_mib=256 small_visible_mib=64 guest_memory=2G
 # User space has to be reached within this time; TCG on a loaded host is slow
 readonly boot_limit=60
 
@@ -25,11 +26,13 @@ source=$top
 image=
 device=yes
 terminal=
+environment=
 while [[ ${1:-} = --* ]]; do
 	case $1 in
 	--flavour) flavour=$2 && shift ;;
 	--limit) limit=$2 && shift ;;
 	--source) source=$2 && shift ;;
+	--env) environment="$environment $2" && shift ;;
 	--image) image=$2 && shift ;;
 	--no-device) device= ;;
 	--terminal) terminal=yes ;;
@@ -56,6 +59,8 @@ fill_payload() {
 	mkdir -p "$payload"
 	cp -a "$kernel/lib" "$programs/." "$payload"
 	cp -a "$top/vm/guest" "$payload/guest"
+	# For kexec
+	cp "$kernel/bzImage" "$payload"
 }
 
 # In memory if there is room, because all of it may be touched; otherwise beside the logs
@@ -63,7 +68,7 @@ vram_directory() {
 	local room
 
 	room=$(df --output=avail -m /dev/shm 2>/dev/null | tail -n 1)
-	if [ -w /dev/shm ] && [ "${room:-0}" -gt "$vram_mib" ] &&
+	if [ -w /dev/shm ] && [ "${room:-0}" -gt $((vram_mib + small_vram_mib)) ] &&
 		[ "$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)" -gt $((vram_mib + 3072)) ]; then
 		echo /dev/shm
 	else
@@ -80,12 +85,43 @@ accelerator() {
 	fi
 }
 
+# The kernel gives its first process, as a variable, what it does not know itself.
 # tsc=reliable: under TCG the clock's watchdog is late now and then, and says so at a
 # level that fails a test
 kernel_command_line() {
 	echo "console=ttyS0 earlycon=uart8250,io,0x3f8,115200 root=/dev/vda rw" \
-		"panic=-1 oops=panic tsc=reliable no_timer_check" \
+		"panic=-1 oops=panic tsc=reliable no_timer_check$environment" \
 		"init=/usr/sbin/vpfn-init -- $*"
+}
+
+# The cards, in the form that -device and the control port's "plug" take
+describe_cards() {
+	cards=(
+		"{\"driver\": \"vpfn\", \"id\": \"vpfn0\", \"bus\": \"slot0\", \"memdev\": \"vram0\"}"
+		"{\"driver\": \"vpfn\", \"id\": \"vpfn1\", \"bus\": \"slot1\", \"memdev\": \"vram1\",
+		  \"visible-vram-size\": $((small_visible_mib << 20))}"
+	)
+}
+
+# Both cards below one switch, which passes DMA from one to the other as it is: Linux
+# trusts no host bridge of QEMU with that. Hotplug is the slot's own, not that of ACPI.
+# shellcheck disable=SC2054
+card_arguments() {
+	local n
+
+	arguments+=(
+		-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off
+		-object "memory-backend-file,id=vram0,size=${vram_mib}M,mem-path=$vram/vpfn0,share=on"
+		-object "memory-backend-file,id=vram1,size=${small_vram_mib}M,mem-path=$vram/vpfn1,share=on"
+		-device pcie-root-port,id=switch-port,chassis=1
+		-device x3130-upstream,id=switch,bus=switch-port
+	)
+	for n in 0 1; do
+		arguments+=(
+			-device "xio3130-downstream,id=slot$n,bus=switch,addr=$n,chassis=2,slot=$n"
+			-device "${cards[n]}"
+		)
+	done
 }
 
 # QEMU's options hold commas
@@ -103,13 +139,11 @@ qemu_arguments() {
 		-chardev "file,id=console,path=$dir/console.log" -serial chardev:console
 		-serial chardev:program
 		-chardev "pipe,id=witness,path=$scratch/witness"
+		-qmp "unix:$scratch/qmp,server=on,wait=off" -chardev "pipe,id=control,path=$scratch/control"
 		-device virtio-serial-pci -device virtserialport,chardev=witness,name=vpfn.witness
+		-device virtserialport,chardev=control,name=vpfn.control
 	)
-	[ -z "$device" ] || arguments+=(
-		-object "memory-backend-file,id=vram,size=$vram_size,mem-path=$vram,share=on"
-		-device pcie-root-port,id=vpfn-port,chassis=1
-		-device vpfn,memdev=vram,bus=vpfn-port
-	)
+	[ -z "$device" ] || card_arguments
 	if [ -n "$terminal" ]; then
 		# Ctrl-C belongs to the guest; Ctrl-A X ends QEMU
 		arguments+=(-chardev "stdio,id=program,mux=on,signal=off" -mon chardev=program)
@@ -179,12 +213,14 @@ clean_up() {
 	[ -z "$qemu_pid" ] || kill "$qemu_pid" 2>/dev/null || true
 	[ -z "$watch_pid" ] || kill "$watch_pid" 2>/dev/null || true
 	[ -z "$witness_pid" ] || kill "$witness_pid" 2>/dev/null || true
+	[ -z "$control_pid" ] || kill "$control_pid" 2>/dev/null || true
 	rm -rf "$scratch" "$vram"
 }
 
 qemu_pid=
 watch_pid=
 witness_pid=
+control_pid=
 qemu_status=0
 build_what_is_missing
 
@@ -200,16 +236,20 @@ mkdir -p "$dir/guest"
 : >"$dir/console.log"
 
 scratch=$(mktemp -d)
-vram=$(mktemp "$(vram_directory)/vpfn-vram.XXXXXX")
+vram=$(mktemp -d "$(vram_directory)/vpfn-vram.XXXXXX")
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-truncate -s "$vram_size" "$vram"
+truncate -s "${vram_mib}M" "$vram/vpfn0"
+truncate -s "${small_vram_mib}M" "$vram/vpfn1"
 
 fill_payload
-mkfifo "$scratch/witness.in" "$scratch/witness.out"
+describe_cards
+mkfifo "$scratch"/{witness,control}.{in,out}
 "$top/vm/witness.sh" "$vram" "$scratch/witness" >/dev/null 2>&1 {busy}>&- &
 witness_pid=$!
+"$top/vm/control.py" "$scratch/qmp" "$scratch/control" "${cards[@]}" 2>"$dir/control.log" >/dev/null {busy}>&- &
+control_pid=$!
 qemu_arguments "$@"
 start_vm
 judge "$@"

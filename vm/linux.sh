@@ -5,6 +5,8 @@
 # config and lib/modules.
 # usage: linux.sh FLAVOUR          builds the kernel
 #        linux.sh FLAVOUR --build  builds it and prints the build directory instead
+# The flavour coverage is the debug one with a driver that counts which of its lines run;
+# gcov/ in the result says what the counts mean.
 # LINUX_SRC: a tree of one's own to take instead; it is copied.
 
 . "$(dirname "$0")/lib.sh"
@@ -93,17 +95,23 @@ check_config() {
 configure() {
 	local build=$1
 
-	cat "$top/vm/linux/base.config" "$top/vm/linux/$flavour.config" >"$build/fragments"
+	(cd "$top" && cat "${fragments[@]}") >"$build/fragments"
 	kernel_make "$build" KCONFIG_ALLCONFIG="$build/fragments" allnoconfig
 	check_config "$build/fragments" "$build/.config"
 }
 
+# The variables that a driver's Makefile would set to be profiled
+profiled() {
+	(cd "$top/drivers/gpu/drm/vpfn" && printf 'GCOV_PROFILE_%s.o=y\n' *.c | sed 's/\.c\.o=/.o=/')
+}
+
 kernel_make() {
-	local build=$1
+	local build=$1 variables=()
 	shift
 
+	[ "$flavour" != coverage ] || mapfile -t variables < <(profiled)
 	make -C "$work/tree" O="$build" ARCH=x86_64 KBUILD_BUILD_USER=vpfn KBUILD_BUILD_HOST=vpfn \
-		-j"$(nproc)" "$@"
+		-j"$(nproc)" "${variables[@]}" "$@"
 }
 
 build() {
@@ -117,10 +125,17 @@ build() {
 	rm -f "$new"/lib/modules/*/{build,source}
 	cp "$build/arch/x86/boot/bzImage" "$build/System.map" "$new"
 	cp "$build/.config" "$new/config"
+	if [ "$flavour" = coverage ]; then
+		mkdir "$new/gcov"
+		cp "$build"/drivers/gpu/drm/vpfn/*.gcno "$new/gcov"
+	fi
 }
 
 flavour=${1:-}
-[ -e "$top/vm/linux/$flavour.config" ] || die "no kernel flavour is called '$flavour'"
+configuration=$flavour
+[ "$flavour" != coverage ] || configuration=debug
+fragments=(vm/linux/base.config "vm/linux/$configuration.config")
+[ -e "$top/${fragments[1]}" ] || die "no kernel flavour is called '$flavour'"
 lock linux
 source=${LINUX_SRC:-$(sources)}
 source_id=$source
@@ -128,16 +143,17 @@ source_id=$source
 
 work=$cache/build/linux-$(hash_words "$source" "$(compiler)")
 id=$(hash_words "$source_id" "$(compiler)" "$(hash_files drivers/gpu/drm/vpfn include/uapi \
-	vm/linux/base.config "vm/linux/$flavour.config" vm/linux.sh vm/trees.sh)")
+	"${fragments[@]}" vm/linux.sh vm/trees.sh)")
 result=$cache/linux/$flavour-$id
+build=$work/build-$configuration
 
 if ! found "$result" || ! found "$work"; then
 	prune linux build
 	new=$(scratch "$result")
 	step "linux-$flavour" "building the $flavour kernel with the vpfn driver: no build of this state is cached" \
-		build "$source" "$work/$flavour" "$new"
+		build "$source" "$build" "$new"
 	rm -rf "$result"
 	mv "$new" "$result"
 fi
-[ "${2:-}" != --build ] || result=$work/$flavour
+[ "${2:-}" != --build ] || result=$build
 echo "$result"

@@ -1,6 +1,7 @@
 # The devices that the VM has, and no others: QEMU builds them alone.
 CONFIG_Q35=y
 CONFIG_PCIE_PORT=y
+CONFIG_XIO3130=y
 CONFIG_VIRTIO_PCI=y
 CONFIG_VIRTIO_BLK=y
 CONFIG_VIRTIO_SERIAL=y
