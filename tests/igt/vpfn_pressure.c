@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+/*
+ * How short is memory?
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vpfn_card.h"
+#include "vpfn_pressure.h"
+
+#define PAGES_LIMIT	"/sys/module/ttm/parameters/pages_limit"
+#define BUFFER_OBJECTS	"/sys/kernel/debug/ttm/buffer_objects"
+#define MEMINFO		"/proc/meminfo"
+
+/* The first number in a file, or the one after @key. */
+static int read_number(const char *path, const char *key, uint64_t *number)
+{
+	char text[4096];
+	const char *at;
+	int err = vpfn_text_read(path, text, sizeof(text));
+
+	if (err)
+		return err;
+
+	at = strstr(text, key);
+	return at && sscanf(at + strlen(key), "%" SCNu64, number) == 1 ? 0 : -EPROTO;
+}
+
+static int read_meminfo(const char *key, uint64_t *bytes)
+{
+	uint64_t kib = 0;
+	int err = read_number(MEMINFO, key, &kib);
+
+	*bytes = kib << 10;
+	return err;
+}
+
+/**
+ * vpfn_pages_limit_get:
+ * @pages: where it goes how many pages TTM may have at a time
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_pages_limit_get(uint64_t *pages)
+{
+	return read_number(PAGES_LIMIT, "", pages);
+}
+
+/**
+ * vpfn_pages_limit_set:
+ * @pages: how many pages TTM may have at a time
+ *
+ * The limit counts the next time that a buffer needs pages: TTM swaps others out until it is
+ * kept or no other can be swapped out.
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_pages_limit_set(uint64_t pages)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, pages);
+	return vpfn_text_write(PAGES_LIMIT, text);
+}
+
+/**
+ * vpfn_buffer_count:
+ * @count: where it goes how many buffers TTM has, of all devices and clients
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_buffer_count(uint64_t *count)
+{
+	return read_number(BUFFER_OBJECTS, "", count);
+}
+
+/**
+ * vpfn_shmem_size:
+ * @bytes: where the size of shared memory goes, which is where TTM swaps to
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_shmem_size(uint64_t *bytes)
+{
+	return read_meminfo("\nShmem:", bytes);
+}
+
+/**
+ * vpfn_system_room:
+ * @bytes: where it goes how much system memory buffers may take, all together
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_system_room(uint64_t *bytes)
+{
+	int err = read_meminfo("MemTotal:", bytes);
+
+	*bytes /= 2;
+	return err;
+}
