@@ -1,0 +1,672 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Buffers move while somebody uses them: the CPU in the middle of a fault, jobs that have not
+ * run yet, mappings that come and go, other processes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <xf86drm.h>
+
+#include "igt.h"
+#include "vpfn_bo.h"
+#include "vpfn_card.h"
+#include "vpfn_dmabuf.h"
+#include "vpfn_gate.h"
+#include "vpfn_job.h"
+#include "vpfn_leaf.h"
+#include "vpfn_model.h"
+#include "vpfn_pattern.h"
+#include "vpfn_view.h"
+
+IGT_TEST_DESCRIPTION("Buffers of vpfn that move while CPU and engine use them.");
+
+#define VRAM		DRM_VPFN_PLACEMENT_VRAM
+#define SYSTEM		DRM_VPFN_PLACEMENT_SYSTEM
+#define CPU_ACCESS	DRM_VPFN_GEM_CREATE_CPU_ACCESS
+
+#define MIB		(1ull << 20)
+#define SIZE		(4 * VPFN_2M)
+
+/* How often a buffer goes out and comes back while somebody works on it. */
+#define MOVES		20
+
+#define OLD		0x01d01d01
+#define NEW		0x4e574e57
+
+static int big = -1, fd = -1;
+static struct vpfn_meter meter;
+static uint64_t vram, visible;
+
+static void create(int file, uint64_t size, uint32_t flags, struct vpfn_bo *bo)
+{
+	igt_assert_eq(vpfn_bo_create_in(file, size, VRAM, flags, bo), 0);
+}
+
+static uint32_t where(const struct vpfn_bo *bo)
+{
+	uint32_t placement;
+
+	igt_assert_eq(vpfn_bo_placement(fd, bo, &placement), 0);
+	return placement;
+}
+
+static char *map_whole(const struct vpfn_bo *bo)
+{
+	void *map;
+
+	igt_assert_eq(vpfn_bo_map(fd, bo, &map), 0);
+	return map;
+}
+
+static void assert_engine_sees(const struct vpfn_bo *bo, const struct vpfn_content *content)
+{
+	igt_assert_eq(vpfn_meter_check(&meter, bo, content, 0, bo->size), 0);
+}
+
+static void assert_cpu_sees(const struct vpfn_bo *bo, const struct vpfn_content *content)
+{
+	char *map = map_whole(bo);
+
+	igt_assert_eq_u64(vpfn_content_check(content, map, 0, bo->size), bo->size);
+	munmap(map, bo->size);
+}
+
+static void assert_filled(const struct vpfn_bo *bo, uint32_t pattern)
+{
+	struct vpfn_content content = vpfn_content_pattern(pattern);
+
+	assert_engine_sees(bo, &content);
+	assert_cpu_sees(bo, &content);
+}
+
+/* A thread that may have to wait. No assertion may fail in there. */
+struct worker {
+	pthread_t thread;
+	int (*run)(void *arg);
+	void *arg;
+	atomic_int tid;
+	atomic_bool done;
+	int err;
+};
+
+static void *work(void *arg)
+{
+	struct worker *worker = arg;
+
+	worker->tid = syscall(SYS_gettid);
+	worker->err = worker->run(worker->arg);
+	worker->done = true;
+	return NULL;
+}
+
+static void worker_start(struct worker *worker, int (*run)(void *arg), void *arg)
+{
+	*worker = (struct worker) { .run = run, .arg = arg };
+	igt_assert_eq(pthread_create(&worker->thread, NULL, work, worker), 0);
+}
+
+static bool task_sleeps(pid_t pid, pid_t tid)
+{
+	char path[64], text[256], *state;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
+	if (vpfn_text_read(path, text, sizeof(text)))
+		return false;
+
+	/* "PID (NAME) STATE ...", and the name may hold anything */
+	state = strrchr(text, ')');
+	return state && (state[2] == 'S' || state[2] == 'D');
+}
+
+static bool has_settled(const void *arg)
+{
+	const struct worker *worker = arg;
+
+	return worker->done || (worker->tid && task_sleeps(getpid(), worker->tid));
+}
+
+/* Until the worker is done, or waits for what keeps it from being done. */
+static void worker_settle(struct worker *worker)
+{
+	igt_assert_eq(vpfn_wait_until(has_settled, worker), 0);
+}
+
+static int worker_finish(struct worker *worker)
+{
+	pthread_join(worker->thread, NULL);
+	return worker->err;
+}
+
+/* A job that the gate holds back. */
+static void hold(struct vpfn_gate *gate, int file, struct drm_vpfn_cmd cmd)
+{
+	uint32_t syncobj;
+
+	igt_assert_eq(vpfn_gate_make(gate), 0);
+	igt_assert_eq(vpfn_gate_syncobj(gate, file, &syncobj), 0);
+	igt_assert_eq(vpfn_submit(file, &cmd, 1, syncobj, 0), 0);
+	drmSyncobjDestroy(file, syncobj);
+}
+
+static void let_go(struct vpfn_gate *gate)
+{
+	igt_assert_eq(vpfn_gate_open(gate), 0);
+	vpfn_gate_remove(gate);
+}
+
+static void assert_busy(const struct vpfn_bo *bo)
+{
+	igt_assert_eq(vpfn_bo_wait(fd, bo, 0, 0), -ETIME);
+}
+
+static void wait_idle(const struct vpfn_bo *bo)
+{
+	igt_assert_eq(vpfn_bo_wait(fd, bo, 0, VPFN_LONG_NS), 0);
+}
+
+/* The same buffer in another file: only the buffer orders the jobs of the two. */
+static void share(const struct vpfn_bo *bo, int file, struct vpfn_bo *shared)
+{
+	int dmabuf;
+
+	igt_assert_eq(vpfn_bo_export(fd, bo, &dmabuf), 0);
+	igt_assert_eq(vpfn_dmabuf_import(file, dmabuf, bo->size, shared), 0);
+	close(dmabuf);
+}
+
+static int run_evict(void *arg)
+{
+	(void)arg;
+	return vpfn_evict(fd);
+}
+
+static int run_touch(void *addr)
+{
+	vpfn_load(addr);
+	return 0;
+}
+
+struct submission {
+	int file;
+	struct drm_vpfn_cmd cmd;
+	uint32_t done;
+};
+
+static int run_submit(void *arg)
+{
+	struct submission *submission = arg;
+
+	return vpfn_submit(submission->file, &submission->cmd, 1, 0, submission->done);
+}
+
+/* The visible part is full: what is created now without CPU_ACCESS has to move for a touch. */
+static void fill_visible(void)
+{
+	for (uint64_t bytes = 0; bytes < visible; bytes += visible / 4) {
+		struct vpfn_bo bo;
+
+		create(fd, visible / 4, CPU_ACCESS, &bo);
+	}
+}
+
+static void test_touch_does_not_wait(void)
+{
+	struct worker worker;
+	struct vpfn_bo bo;
+	struct vpfn_gate gate;
+	char *map;
+
+	/* It began within reach, so nothing stands between the CPU and it: not even its job. */
+	create(fd, SIZE, CPU_ACCESS, &bo);
+	map = map_whole(&bo);
+	hold(&gate, fd, vpfn_cmd_fill(&bo, 0, SIZE, NEW));
+	worker_start(&worker, run_touch, map);
+	igt_assert_eq(worker_finish(&worker), 0);
+	igt_assert_eq_u64(vpfn_load(map), 0);
+	assert_busy(&bo);
+	igt_assert_eq(where(&bo), VRAM);
+
+	let_go(&gate);
+	wait_idle(&bo);
+	assert_filled(&bo, NEW);
+}
+
+static void test_touch_waits(void)
+{
+	struct worker worker;
+	struct vpfn_bo bo;
+	struct vpfn_gate gate;
+	char *map;
+
+	/* It has to move, and cannot before the job that writes it has run. */
+	fill_visible();
+	create(fd, SIZE, 0, &bo);
+	map = map_whole(&bo);
+	hold(&gate, fd, vpfn_cmd_fill(&bo, 0, SIZE, NEW));
+	worker_start(&worker, run_touch, map);
+	worker_settle(&worker);
+	igt_assert(!worker.done);
+	assert_busy(&bo);
+
+	let_go(&gate);
+	igt_assert_eq(worker_finish(&worker), 0);
+	igt_assert_eq_u64(vpfn_load(map), (uint64_t)NEW << 32 | NEW);
+	assert_filled(&bo, NEW);
+}
+
+static bool child_sleeps(const void *arg)
+{
+	const pid_t *pid = arg;
+
+	return task_sleeps(*pid, *pid);
+}
+
+static int killed_status;
+
+static bool child_is_dead(const void *arg)
+{
+	const pid_t *pid = arg;
+
+	return waitpid(*pid, &killed_status, WNOHANG) == *pid;
+}
+
+static void test_killed(void)
+{
+	_Atomic uint64_t *step = mmap(NULL, VPFN_PAGE, PROT_READ | PROT_WRITE,
+				      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct vpfn_bo bo;
+	struct vpfn_gate gate;
+	char *map;
+	pid_t pid;
+
+	igt_assert(step != MAP_FAILED);
+	fill_visible();
+	create(fd, SIZE, 0, &bo);
+	map = map_whole(&bo);
+	hold(&gate, fd, vpfn_cmd_fill(&bo, 0, SIZE, NEW));
+	pid = fork();
+	if (!pid) {
+		*step = 1;
+		vpfn_load(map);
+		*step = 2;
+		_exit(0);
+	}
+
+	igt_assert(pid > 0);
+	while (!*step)
+		sched_yield();
+	igt_assert_eq(vpfn_wait_until(child_sleeps, &pid), 0);
+	igt_assert_eq_u64(*step, 1);
+
+	/* The gate is closed: nothing but the signal can end the wait. */
+	kill(pid, SIGKILL);
+	igt_assert_eq(vpfn_wait_until(child_is_dead, &pid), 0);
+	igt_assert(WIFSIGNALED(killed_status) && WTERMSIG(killed_status) == SIGKILL);
+	igt_assert_eq_u64(*step, 1);
+	assert_busy(&bo);
+
+	let_go(&gate);
+	wait_idle(&bo);
+	assert_filled(&bo, NEW);
+	munmap((void *)step, VPFN_PAGE);
+}
+
+/*
+ * A job that waits, a move that waits for it, and a job of another file, before or after the
+ * move, that is ordered by the buffer alone. "first" writes or reads @x, "second" the other.
+ */
+static void run_ordered(struct drm_vpfn_cmd first, struct drm_vpfn_cmd second, int second_file,
+			bool evict_first, const struct vpfn_bo *x)
+{
+	struct submission submission = { .file = second_file, .cmd = second };
+	struct worker evict, submit;
+	struct vpfn_gate gate;
+
+	igt_assert_eq(drmSyncobjCreate(second_file, 0, &submission.done), 0);
+	hold(&gate, fd, first);
+	if (evict_first) {
+		worker_start(&evict, run_evict, NULL);
+		worker_settle(&evict);
+	}
+	worker_start(&submit, run_submit, &submission);
+	worker_settle(&submit);
+	if (!evict_first) {
+		worker_start(&evict, run_evict, NULL);
+		worker_settle(&evict);
+	}
+	assert_busy(x);
+	igt_assert(vpfn_sync_status(second_file, submission.done, VPFN_A_WHILE_NS));
+
+	let_go(&gate);
+	igt_assert_eq(worker_finish(&evict), 0);
+	igt_assert_eq(worker_finish(&submit), 0);
+	igt_assert_eq(vpfn_sync_status(second_file, submission.done, VPFN_LONG_NS), 0);
+	wait_idle(x);
+}
+
+static void test_order(bool write_first, bool evict_first)
+{
+	int other = vpfn_open_small(O_RDWR);
+	struct vpfn_bo x, y, other_x, other_y;
+	struct drm_vpfn_cmd write, read;
+
+	create(fd, SIZE, 0, &x);
+	create(fd, SIZE, 0, &y);
+	share(&x, other, &other_x);
+	share(&y, other, &other_y);
+	igt_assert_eq(vpfn_fill(fd, &x, 0, SIZE, OLD), 0);
+
+	if (write_first) {
+		write = vpfn_cmd_fill(&x, 0, SIZE, NEW);
+		read = vpfn_cmd_copy(&other_y, 0, &other_x, 0, SIZE);
+		run_ordered(write, read, other, evict_first, &x);
+	} else {
+		read = vpfn_cmd_copy(&y, 0, &x, 0, SIZE);
+		write = vpfn_cmd_fill(&other_x, 0, SIZE, NEW);
+		run_ordered(read, write, other, evict_first, &x);
+	}
+	assert_filled(&x, NEW);
+	assert_filled(&y, write_first ? NEW : OLD);
+	close(other);
+}
+
+/* A thread that writes words of its own and looks whether they are there. */
+struct writer {
+	struct worker worker;
+	char *map;
+	unsigned int slot;
+	uint64_t last;		/* the last value that was written everywhere */
+	uint64_t bad;		/* offset of a word that was wrong */
+};
+
+#define WRITERS		3
+#define WRITER_STEP	(WRITERS * VPFN_PAGE)
+
+static atomic_bool stop_writers;
+
+static uint64_t word_of(const struct writer *writer, uint64_t at, uint64_t value)
+{
+	return value << 32 | (at / VPFN_PAGE) << 8 | writer->slot;
+}
+
+static int run_writer(void *arg)
+{
+	struct writer *writer = arg;
+	uint64_t first = writer->slot * VPFN_PAGE;
+
+	for (uint64_t value = 1; !stop_writers || value == 1; value++) {
+		for (uint64_t at = first; at < SIZE; at += WRITER_STEP)
+			vpfn_store(writer->map + at, word_of(writer, at, value));
+		for (uint64_t at = first; at < SIZE; at += WRITER_STEP) {
+			if (vpfn_load(writer->map + at) != word_of(writer, at, value)) {
+				writer->bad = at;
+				return -EBADMSG;
+			}
+		}
+		writer->last = value;
+	}
+	return 0;
+}
+
+/* Out by the driver's file and back by a job; the copy of it goes to @copy. */
+static void move_out_and_in(const struct vpfn_bo *bo, const struct vpfn_bo *copy)
+{
+	igt_assert_eq(vpfn_evict(fd), 0);
+	igt_assert_eq(vpfn_copy(fd, copy, 0, bo, 0, SIZE), 0);
+}
+
+/* What the writers left, from the engine's point of view. */
+static void assert_written(const struct vpfn_bo *bo, const struct writer *writers)
+{
+	char *bytes = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint32_t crc;
+
+	igt_assert(bytes != MAP_FAILED);
+	for (unsigned int i = 0; i < WRITERS; i++) {
+		for (uint64_t at = i * VPFN_PAGE; at < SIZE; at += WRITER_STEP)
+			vpfn_store(bytes + at, word_of(&writers[i], at, writers[i].last));
+	}
+	igt_assert_eq(vpfn_meter_crc(&meter, bo, 0, SIZE, &crc), 0);
+	igt_assert_eq_u64(crc, vpfn_crc32c(bytes, SIZE));
+	munmap(bytes, SIZE);
+}
+
+static void test_fault_race(enum vpfn_level level)
+{
+	struct writer writers[WRITERS] = {};
+	struct vpfn_bo bo, copy;
+	char *map;
+
+	igt_assert_eq(vpfn_limit_set(level), 0);
+	create(fd, SIZE, CPU_ACCESS, &bo);
+	create(fd, SIZE, 0, &copy);
+	map = map_whole(&bo);
+
+	stop_writers = false;
+	for (unsigned int i = 0; i < WRITERS; i++) {
+		writers[i].map = map;
+		writers[i].slot = i;
+		worker_start(&writers[i].worker, run_writer, &writers[i]);
+	}
+	for (int i = 0; i < MOVES; i++)
+		move_out_and_in(&bo, &copy);
+	stop_writers = true;
+
+	for (unsigned int i = 0; i < WRITERS; i++) {
+		int err = worker_finish(&writers[i].worker);
+
+		igt_info("%llu rounds\n", (unsigned long long)writers[i].last);
+		igt_assert_f(!err, "lost at %#llx\n", (unsigned long long)writers[i].bad);
+	}
+	assert_written(&bo, writers);
+	munmap(map, SIZE);
+	vpfn_bo_close(fd, &copy);
+	vpfn_bo_close(fd, &bo);
+}
+
+struct mover {
+	struct vpfn_bo bo, copy;
+	atomic_bool stop;
+	unsigned int moves;
+};
+
+static int run_mover(void *arg)
+{
+	struct mover *mover = arg;
+	int err = 0;
+
+	while (!err && (!mover->stop || !mover->moves)) {
+		err = vpfn_evict(fd);
+		if (!err)
+			err = vpfn_copy(fd, &mover->copy, 0, &mover->bo, 0, SIZE);
+		mover->moves++;
+	}
+	return err;
+}
+
+static void check_pattern(const struct vpfn_pattern *pattern, const char *map)
+{
+	igt_assert_eq_u64(vpfn_pattern_check(pattern, map, 0, SIZE), SIZE);
+}
+
+/* Maps, looks, makes a hole, looks, unmaps; the borders of the hole are those of no leaf. */
+static void map_and_unmap(const struct vpfn_bo *bo, const struct vpfn_pattern *pattern)
+{
+	uint64_t from = VPFN_2M - VPFN_PAGE, to = 2 * VPFN_2M + VPFN_PAGE;
+	char *map = map_whole(bo);
+
+	check_pattern(pattern, map);
+	igt_assert_eq(munmap(map + from, to - from), 0);
+	igt_assert_eq_u64(vpfn_pattern_check(pattern, map, 0, from), from);
+	igt_assert_eq_u64(vpfn_pattern_check(pattern, map, to, SIZE), SIZE);
+	igt_assert_eq(munmap(map, SIZE), 0);
+}
+
+/* A child inherits the mapping, looks, writes a word of its own, and goes. */
+static void fork_and_look(const struct vpfn_pattern *pattern, char *map, uint64_t word)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		if (vpfn_pattern_check(pattern, map, 0, SIZE) != SIZE)
+			_exit(1);
+		vpfn_store(map + sizeof(word), word);
+		if (munmap(map + VPFN_2M + VPFN_PAGE, VPFN_PAGE))
+			_exit(2);
+		if (vpfn_pattern_check(pattern, map, 2 * VPFN_2M, SIZE) != SIZE)
+			_exit(3);
+		_exit(0);
+	}
+	igt_assert(pid > 0);
+	igt_assert_eq(waitpid(pid, &status, 0), pid);
+	igt_assert_eq(status, 0);
+	igt_assert_eq_u64(vpfn_load(map + sizeof(word)), word);
+	check_pattern(pattern, map);
+}
+
+static void test_unmap_race(bool with_fork)
+{
+	struct vpfn_pattern pattern = { .seed = 0xfc, .size = SIZE };
+	static struct mover mover;
+	struct worker worker;
+	char *map;
+
+	mover = (struct mover) {};
+	create(fd, SIZE, CPU_ACCESS, &mover.bo);
+	create(fd, SIZE, 0, &mover.copy);
+	map = map_whole(&mover.bo);
+	vpfn_pattern_fill(&pattern, map, 0, SIZE);
+
+	worker_start(&worker, run_mover, &mover);
+	for (int i = 1; i <= MOVES; i++) {
+		if (with_fork)
+			fork_and_look(&pattern, map, i);
+		else
+			map_and_unmap(&mover.bo, &pattern);
+	}
+	mover.stop = true;
+	igt_assert_eq(worker_finish(&worker), 0);
+	igt_info("%u moves\n", mover.moves);
+	check_pattern(&pattern, map);
+	munmap(map, SIZE);
+	vpfn_bo_close(fd, &mover.copy);
+	vpfn_bo_close(fd, &mover.bo);
+}
+
+#define PROCESSES	4
+
+/* One of several that together want twice the device memory there is. */
+static void run_process(unsigned int self)
+{
+	struct vpfn_bo bos[8];
+	struct vpfn_meter own;
+	int file = vpfn_open_small(O_RDWR);
+
+	igt_assert_lte(0, file);
+	igt_assert_eq(vpfn_meter_open(file, &own), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(bos); i++)
+		create(file, vram / 2 / ARRAY_SIZE(bos), i % 2 ? CPU_ACCESS : 0, &bos[i]);
+
+	for (unsigned int round = 0; round < 2; round++) {
+		for (unsigned int i = 0; i < ARRAY_SIZE(bos); i++)
+			igt_assert_eq(vpfn_fill(file, &bos[i], 0, bos[i].size,
+						self << 16 | round << 8 | i), 0);
+		for (unsigned int i = 0; i < ARRAY_SIZE(bos); i++) {
+			struct vpfn_content content =
+				vpfn_content_pattern(self << 16 | round << 8 | i);
+			uint64_t end;
+			void *map;
+
+			igt_assert_eq(vpfn_bo_map(file, &bos[i], &map), 0);
+			end = vpfn_content_check(&content, map, 0, bos[i].size);
+			igt_assert_f(end == bos[i].size, "process %u, round %u, buffer %u: %#llx\n",
+				     self, round, i, (unsigned long long)end);
+			munmap(map, bos[i].size);
+			igt_assert_eq(vpfn_meter_check(&own, &bos[i], &content, 0, bos[i].size), 0);
+		}
+	}
+	close(file);
+}
+
+static void test_processes(void)
+{
+	igt_fork(child, PROCESSES)
+		run_process(child + 1);
+	igt_waitchildren();
+}
+
+int igt_main()
+{
+	igt_fixture() {
+		big = vpfn_require_device();
+		fd = vpfn_open_small(O_RDWR);
+		igt_require_f(fd >= 0, "no device with memory that the CPU cannot see\n");
+		igt_assert_eq(vpfn_vram_size(fd, &vram), 0);
+		igt_assert_eq(vpfn_visible_vram_size(fd, &visible), 0);
+		igt_assert_eq(vpfn_meter_open(fd, &meter), 0);
+	}
+
+	igt_describe("A buffer that was created for the CPU is within reach at once, busy or not.");
+	igt_subtest("touch-does-not-wait")
+		test_touch_does_not_wait();
+
+	igt_describe("A touch of a buffer that has to move waits for the job that writes it.");
+	igt_subtest("touch-waits")
+		test_touch_waits();
+
+	igt_describe("Who waits in a fault can be killed.");
+	igt_subtest("killed")
+		test_killed();
+
+	igt_describe("A buffer moves between a write and a read of it, and their order stays.");
+	igt_subtest_with_dynamic("order-write-read") {
+		igt_dynamic("move-first")
+			test_order(true, true);
+		igt_dynamic("read-first")
+			test_order(true, false);
+	}
+
+	igt_describe("A buffer moves between a read and a write of it, and their order stays.");
+	igt_subtest_with_dynamic("order-read-write") {
+		igt_dynamic("move-first")
+			test_order(false, true);
+		igt_dynamic("write-first")
+			test_order(false, false);
+	}
+
+	igt_describe("Threads write and read while the buffer moves: nothing is lost.");
+	igt_subtest_with_dynamic("fault-race") {
+		igt_dynamic("pte")
+			test_fault_race(VPFN_PTE);
+		igt_dynamic("pmd")
+			test_fault_race(VPFN_PMD);
+	}
+
+	igt_describe("Mappings come, break and go while the buffer moves.");
+	igt_subtest("munmap-race")
+		test_unmap_race(false);
+
+	igt_describe("Children inherit mappings and break them while the buffer moves.");
+	igt_subtest("fork-race")
+		test_unmap_race(true);
+
+	igt_describe("Several processes want more than there is, and each keeps what is its own.");
+	igt_subtest("processes")
+		test_processes();
+
+	igt_fixture() {
+		vpfn_meter_close(&meter);
+		close(fd);
+		close(big);
+	}
+}
