@@ -86,6 +86,12 @@ void igt_success(void);
 	for (; __igt_run_dynamic_subtest(name) &&				\
 	       !sigsetjmp(igt_dynamic_jmpbuf, 1); igt_success())
 
+#define igt_dynamic_f(format...)							\
+	for (char VPFN_UNIQUE(name)[256];					\
+	     snprintf(VPFN_UNIQUE(name), sizeof(VPFN_UNIQUE(name)), format),	\
+	     __igt_run_dynamic_subtest(VPFN_UNIQUE(name)) &&			\
+	       !sigsetjmp(igt_dynamic_jmpbuf, 1); igt_success())
+
 #define igt_subtest_group()							\
 	for (int VPFN_UNIQUE(once) = 0, VPFN_UNIQUE(skip) = 0,			\
 	     VPFN_UNIQUE(describe) = 0;						\
@@ -107,6 +113,7 @@ enum igt_log_level {
 void igt_log(const char *domain, enum igt_log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void igt_describe_f(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void igt_emit_ignore_dmesg_regex(const char *regex);
 void igt_install_exit_handler(void (*handler)(int sig));
 bool __igt_fork(void);
 void igt_waitchildren(void);
