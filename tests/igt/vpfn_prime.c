@@ -588,6 +588,21 @@ static void check_foreign(int file, struct vpfn_foreign *foreign)
 	igt_assert_eq(vpfn_bo_close(file, &bo), 0);
 }
 
+/* Mapped by the importer's handle, it is the exporter's mapping. */
+static void check_map_of_import(int file, const struct vpfn_bo *bo, uint64_t seed)
+{
+	struct drm_vpfn_gem_mmap_offset get = { .handle = bo->handle };
+	void *map;
+
+	igt_assert_eq(vpfn_ioctl(file, DRM_IOCTL_VPFN_GEM_MMAP_OFFSET, &get), 0);
+	igt_assert_eq(map_err(file, get.offset, SIZE + VPFN_PAGE, MAP_SHARED), -EINVAL);
+	igt_assert_eq(vpfn_map(file, get.offset, SIZE, PROT_READ | PROT_WRITE, &map), 0);
+	check_by_cpu(map, seed);
+	vpfn_store(map, ~vpfn_load(map));
+	vpfn_store(map, ~vpfn_load(map));
+	munmap(map, SIZE);
+}
+
 /* The device keeps what it has imported, though everyone else has let go. */
 static void check_foreign_alone(int file, struct vpfn_foreign *foreign)
 {
@@ -597,6 +612,7 @@ static void check_foreign_alone(int file, struct vpfn_foreign *foreign)
 	import(file, foreign->dmabuf, &bo);
 	vpfn_foreign_remove(foreign);
 	check_by_engine(file, &bo, 20);
+	check_map_of_import(file, &bo, 20);
 	igt_assert_eq(vpfn_bo_close(file, &bo), 0);
 }
 
@@ -684,6 +700,11 @@ static void test_other_device(int exporter, int importer, uint32_t placement)
 	igt_assert_eq(vpfn_fill(exporter, &pair.shared.bo, VPFN_PAGE + 4, 8, 0xffffffff), 0);
 	igt_assert_eq(vpfn_copy(importer, &own, 0, &pair.bo, 0, SIZE), 0);
 	igt_assert_eq_u64(*(uint32_t *)((char *)map + VPFN_PAGE + 8), 0xffffffff);
+
+	write_by_cpu(pair.shared.map, 48);
+	check_map_of_import(importer, &pair.bo, 48);
+	igt_assert_eq(vpfn_evict(exporter), 0);
+	check_map_of_import(importer, &pair.bo, 48);
 
 	munmap(map, SIZE);
 	igt_assert_eq(vpfn_bo_close(importer, &own), 0);
@@ -1049,7 +1070,8 @@ static void test_importer_closes(int exporter, int importer)
 	struct vpfn_gate gate;
 	struct shared shared;
 	struct vpfn_bo bo;
-	int file;
+	int file, sync_file;
+	uint32_t waiting;
 
 	make_gate(&gate);
 	igt_assert_eq(vpfn_card_name(importer, name), 0);
@@ -1059,9 +1081,12 @@ static void test_importer_closes(int exporter, int importer)
 	import(file, shared.dmabuf, &bo);
 	check_by_engine(file, &bo, 43);
 
-	start(file, vpfn_cmd_fill(&bo, 0, SIZE, 0xdeaddead), &gate);
+	waiting = start(file, vpfn_cmd_fill(&bo, 0, SIZE, 0xdeaddead), &gate);
+	igt_assert_eq(vpfn_sync_file_of(file, waiting, &sync_file), 0);
 	close(file);
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
+	igt_assert_eq(vpfn_sync_file_status(sync_file, VPFN_LONG_NS), -ECANCELED);
+	close(sync_file);
 	vpfn_gate_remove(&gate);
 
 	igt_assert_eq(vpfn_bo_wait(exporter, &shared.bo, 0, VPFN_LONG_NS), 0);
