@@ -7,6 +7,7 @@
 #   OUT/igt/vpfn_*          the IGT tests
 #   OUT/igt/test-list.txt   their names, as igt_runner reads them
 #   OUT/bin/vpfn_demo       the demonstration
+#   OUT/bin/vpfn_fuzz       the fuzzer for the driver
 #
 # SYSROOT holds libigt.so, libdrm and libc with their development files. Which programs there
 # are is written in tests/igt/meson.build, and nowhere else.
@@ -53,7 +54,9 @@ LDFLAGS := --sysroot=$(SYSROOT) -B$(LIBDIR) -L$(LIBDIR) -pthread -Wl,--allow-shl
 TEST_BINS := $(TESTS:%=$(OUT)/igt/%)
 SELFTEST := $(OUT)/obj/selftest
 
-all: $(TEST_BINS) $(OUT)/igt/test-list.txt $(OUT)/bin/vpfn_demo
+FUZZ_OBJECTS := $(patsubst $(SRC)/tests/fuzz/%.c,$(OUT)/obj/%.o,$(wildcard $(SRC)/tests/fuzz/*.c))
+
+all: $(TEST_BINS) $(OUT)/igt/test-list.txt $(OUT)/bin/vpfn_demo $(OUT)/bin/vpfn_fuzz
 
 # A header more or less changes nothing here: the compiler writes down what it read.
 -include $(wildcard $(OUT)/obj/*.d)
@@ -68,6 +71,9 @@ $(OUT)/obj/%.o: $(STANDALONE)/%.c | $(OUT)/obj
 	$(CC) $(CPPFLAGS) -I$(STANDALONE) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(OUT)/obj/%.o: $(SRC)/demo/%.c | $(OUT)/obj
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(OUT)/obj/%.o: $(SRC)/tests/fuzz/%.c | $(OUT)/obj
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 # Our declarations of the library's interface must fit the library that is there.
@@ -85,6 +91,9 @@ $(TEST_BINS): $(OUT)/igt/%: $(OUT)/obj/%.o $(HELPERS:%.c=$(OUT)/obj/%.o) \
 	$(CC) $(LDFLAGS) $(filter %.o,$^) -ligt -ldrm -o $@
 
 $(OUT)/bin/vpfn_demo: $(OUT)/obj/vpfn_demo.o $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) | $(OUT)/bin
+	$(CC) $(LDFLAGS) $^ -ldrm -o $@
+
+$(OUT)/bin/vpfn_fuzz: $(FUZZ_OBJECTS) $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) | $(OUT)/bin
 	$(CC) $(LDFLAGS) $^ -ldrm -o $@
 
 $(OUT)/igt/test-list.txt: $(MESON) | $(OUT)/igt

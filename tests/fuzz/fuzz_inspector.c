@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The administrator, who looks at everybody, moves their memory away and changes his mind
+ * about the size of leaves.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+
+/* A pause between two of his operations, so that the others are not only looked at. */
+#define PAUSE_US	10000
+
+static char text[1 << 18];
+
+static const struct fuzz_device *some_device(struct fuzz_thread *t)
+{
+	return &fuzz_shared->devices[fuzz_below(&t->random, fuzz_shared->device_count)];
+}
+
+static pid_t some_worker(struct fuzz_thread *t)
+{
+	return fuzz_shared->pids[fuzz_below(&t->random, fuzz_shared->processes)];
+}
+
+static int read_all(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), err;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	while ((n = read(fd, text, sizeof(text))) > 0)
+		;
+	err = n < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+static int write_word(const char *path, const char *word)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return -errno;
+	err = write(fd, word, strlen(word)) < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+static int of_device(struct fuzz_thread *t, const char *name)
+{
+	char path[128];
+
+	usleep(PAUSE_US);
+	snprintf(path, sizeof(path), "%s/%s", some_device(t)->debugfs, name);
+	return read_all(path);
+}
+
+/* A buffer of 1 GiB has no place but device memory: nobody may have one meanwhile. */
+static int op_evict(struct fuzz_thread *t)
+{
+	unsigned int me = t->process->place + 1;
+	char path[128];
+	int err;
+
+	usleep(PAUSE_US);
+	if (!fuzz_huge_get(me))
+		return FUZZ_SKIP;
+	snprintf(path, sizeof(path), "%s/evict", some_device(t)->debugfs);
+	err = write_word(path, fuzz_chance(&t->random, 10) ? "nonsense" : "1");
+	fuzz_huge_put(me);
+	return err;
+}
+
+/* The device sleeps when nobody uses it, and what is in its memory goes elsewhere. */
+static int op_power(struct fuzz_thread *t)
+{
+	const struct fuzz_device *device = some_device(t);
+	unsigned int me = t->process->place + 1;
+	char path[128];
+	int err;
+
+	usleep(PAUSE_US);
+	if (!fuzz_huge_get(me))
+		return FUZZ_SKIP;
+	snprintf(path, sizeof(path), "%s/power/autosuspend_delay_ms", device->sysfs);
+	write_word(path, "0");
+	snprintf(path, sizeof(path), "%s/power/control", device->sysfs);
+	err = write_word(path, "auto");
+	usleep(20 * PAUSE_US);
+	if (!err)
+		err = write_word(path, "on");
+	fuzz_huge_put(me);
+	return err;
+}
+
+static int op_buffers(struct fuzz_thread *t)
+{
+	return of_device(t, "buffers");
+}
+
+static int op_vram(struct fuzz_thread *t)
+{
+	return of_device(t, "vram");
+}
+
+static int op_clients(struct fuzz_thread *t)
+{
+	return of_device(t, "clients");
+}
+
+/* Of an address of his own, which is nothing of the driver's. */
+static int op_leaf(struct fuzz_thread *t)
+{
+	const uint64_t offsets[] = { 0, (uintptr_t)text, INT64_MAX & ~0xfffull, 1ull << 46 };
+	char path[128];
+	int fd, err;
+
+	snprintf(path, sizeof(path), "%s/leaf", some_device(t)->debugfs);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	err = pread(fd, text, sizeof(text), FUZZ_PICK(&t->random, offsets)) < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+static int op_largest_leaf(struct fuzz_thread *t)
+{
+	static const char * const names[] = { "pte", "pmd", "pud", "pud", "pgd", "" };
+
+	usleep(PAUSE_US);
+	return write_word("/sys/module/vpfn/parameters/largest_leaf",
+			  FUZZ_PICK(&t->random, names));
+}
+
+/* TTM swaps a buffer out, or gives back pages that it keeps. */
+static int op_swap(struct fuzz_thread *t)
+{
+	static const char * const files[] = {
+		"tt_shrink", "tt_shrink", "page_pool_shrink", "page_pool",
+	};
+	char path[64];
+
+	usleep(PAUSE_US);
+	snprintf(path, sizeof(path), "/sys/kernel/debug/ttm/%s", FUZZ_PICK(&t->random, files));
+	return read_all(path);
+}
+
+static int op_dma_bufs(struct fuzz_thread *t)
+{
+	(void)t;
+	usleep(PAUSE_US);
+	return read_all("/sys/kernel/debug/dma_buf/bufinfo");
+}
+
+static int op_compact(struct fuzz_thread *t)
+{
+	usleep(PAUSE_US);
+	if (fuzz_chance(&t->random, 50))
+		return write_word("/proc/sys/vm/compact_memory", "1");
+	return write_word("/proc/sys/vm/drop_caches", "3");
+}
+
+static int op_proc(struct fuzz_thread *t)
+{
+	static const char * const files[] = {
+		"maps", "smaps", "smaps_rollup", "numa_maps", "status", "statm", "pagemap",
+	};
+	char path[64];
+
+	usleep(PAUSE_US);
+	snprintf(path, sizeof(path), "/proc/%d/%s", some_worker(t), FUZZ_PICK(&t->random, files));
+	return read_all(path);
+}
+
+/* Makes all entries read-only, so that the next write is noticed. */
+static int op_clear_refs(struct fuzz_thread *t)
+{
+	char path[64];
+
+	usleep(PAUSE_US);
+	snprintf(path, sizeof(path), "/proc/%d/clear_refs", some_worker(t));
+	return write_word(path, fuzz_chance(&t->random, 50) ? "4" : "1");
+}
+
+static int op_fdinfo(struct fuzz_thread *t)
+{
+	char path[320];
+	struct dirent *entry;
+	pid_t pid = some_worker(t);
+	int err = -ENOENT;
+	DIR *dir;
+
+	usleep(PAUSE_US);
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo", pid);
+	dir = opendir(path);
+	if (!dir)
+		return -errno;
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%s", pid, entry->d_name);
+		if (!read_all(path))
+			err = 0;
+	}
+	closedir(dir);
+	return err;
+}
+
+/* The address of one of a worker's mappings of a buffer, out of its list of mappings. */
+static uint64_t mapping_of(struct fuzz_thread *t, pid_t pid)
+{
+	uint64_t start, found = 0, seen = 0;
+	char path[64], line[512];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	file = fopen(path, "r");
+	if (!file)
+		return 0;
+	while (fgets(line, sizeof(line), file)) {
+		if (!strstr(line, "/dev/dri/") && !strstr(line, "/dmabuf:"))
+			continue;
+		start = strtoull(line, NULL, 16);
+		if (!fuzz_below(&t->random, ++seen))
+			found = start;
+	}
+	fclose(file);
+	return found;
+}
+
+/* Another process's mapping, which may be gone by now, as may its owner. */
+static int op_proc_mem(struct fuzz_thread *t)
+{
+	pid_t pid = some_worker(t);
+	uint64_t addr = mapping_of(t, pid);
+	char path[64];
+	int fd, err;
+
+	if (!addr)
+		return FUZZ_SKIP;
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fuzz_chance(&t->random, 70))
+		err = pread(fd, text, 3 * VPFN_PAGE, addr) < 0 ? -errno : 0;
+	else
+		err = pwrite(fd, text, 64, addr) < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+/* Workers come and go under his hands: ENOENT, ESRCH and their like. */
+static const struct fuzz_op ops[] = {
+	{ "debugfs evict", 15, FUZZ_FAILS, op_evict, { FUZZ_ANY } },
+	{ "debugfs buffers", 5, FUZZ_MAY_FAIL, op_buffers, { EIO } },
+	{ "debugfs vram", 5, FUZZ_MAY_FAIL, op_vram, { EIO } },
+	{ "debugfs clients", 2, FUZZ_MAY_FAIL, op_clients, { EIO } },
+	{ "debugfs leaf", 3, FUZZ_FAILS, op_leaf, { EINVAL, EFAULT } },
+	{ "power/control", 3, FUZZ_MAY_FAIL, op_power, { EIO } },
+	{ "largest_leaf", 8, FUZZ_FAILS, op_largest_leaf, { EINVAL } },
+	{ "TTM swaps", 10, FUZZ_MAY_FAIL, op_swap, { EIO } },
+	{ "dma_buf/bufinfo", 3, FUZZ_MAY_FAIL, op_dma_bufs, { EIO } },
+	{ "compact, drop caches", 2, FUZZ_MAY_FAIL, op_compact, { FUZZ_ANY } },
+	{ "/proc/PID/...", 10, FUZZ_MAY_FAIL, op_proc, { ENOENT, ESRCH, EACCES, EPERM } },
+	{ "/proc/PID/clear_refs", 8, FUZZ_MAY_FAIL, op_clear_refs,
+	  { ENOENT, ESRCH, EACCES, EPERM } },
+	{ "/proc/PID/fdinfo", 10, FUZZ_MAY_FAIL, op_fdinfo, { ENOENT, ESRCH, EACCES, EPERM } },
+	{ "/proc/PID/mem", 10, FUZZ_MAY_FAIL, op_proc_mem, { ENOENT, ESRCH, EACCES, EPERM, EIO } },
+};
+
+const struct fuzz_group fuzz_inspector_group = { FUZZ_INSPECTOR, ops, ARRAY_SIZE(ops) };
