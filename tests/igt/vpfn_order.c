@@ -752,7 +752,7 @@ static void test_close_file(void)
 
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
 	for (unsigned int i = 0; i < QUEUED; i++) {
-		igt_assert_eq(vpfn_sync_file_status(out_files[i], VPFN_LONG_NS), -ECANCELED);
+		igt_assert_eq(vpfn_sync_file_status(out_files[i], VPFN_LONG_NS), -ESRCH);
 		close(out_files[i]);
 	}
 	check(&shared);

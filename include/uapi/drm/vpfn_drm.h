@@ -195,7 +195,7 @@ struct drm_vpfn_sync {
  * whoever uses what it writes. Buffers that have been evicted come back first.
  * When the job is done or has failed, it signals @out_syncs; the status of a
  * failed one is -ETIME (it hung), -EIO (the device refused it), -ENODEV (the
- * device went away) or -ESRCH (the process was killed before it began); how much of
+ * device went away) or -ESRCH (this file was closed before it began); how much of
  * a failed job has run is not defined.
  *
  * Errors, upon each of which no command has run and no sync changed: -EINVAL for

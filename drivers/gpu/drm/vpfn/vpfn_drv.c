@@ -127,12 +127,16 @@ void vpfn_file_put(struct vpfn_file *vfile)
 	kref_put(&vfile->refs, vpfn_file_free);
 }
 
-/* Waits for the file's jobs; those of a process that was killed end with -ESRCH. */
+/*
+ * The jobs that have not begun end with -ESRCH, when what they wait for has happened. To
+ * wait for that here, as drm_sched_entity_destroy() does, would let others' fences block
+ * close(2).
+ */
 static void vpfn_postclose(struct drm_device *drm, struct drm_file *file)
 {
 	struct vpfn_file *vfile = file->driver_priv;
 
-	drm_sched_entity_destroy(&vfile->entity);
+	drm_sched_entity_fini(&vfile->entity);
 	vpfn_file_put(vfile);
 }
 

@@ -9,7 +9,6 @@
 
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
-#include <linux/iosys-map.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
@@ -363,37 +362,6 @@ static void vpfn_vm_open(struct vm_area_struct *vma)
 	ttm_bo_vm_open(vma);
 }
 
-/* Copy @len bytes at @offset of the buffer, which is reserved and at rest, by way of the CPU. */
-static int vpfn_bo_copy(struct ttm_buffer_object *bo, unsigned long offset, void *buf, int len,
-			bool write)
-{
-	struct ttm_bo_kmap_obj map;
-	struct iosys_map page;
-	bool is_iomem;
-	void *virt;
-	int done, part, ret;
-
-	for (done = 0; done < len; done += part, offset += part) {
-		ret = ttm_bo_kmap(bo, PHYS_PFN(offset), 1, &map);
-		if (ret)
-			return ret;
-
-		virt = ttm_kmap_obj_virtual(&map, &is_iomem);
-		if (is_iomem)
-			iosys_map_set_vaddr_iomem(&page, (void __iomem *)virt);
-		else
-			iosys_map_set_vaddr(&page, virt);
-
-		part = min_t(unsigned long, len - done, PAGE_SIZE - offset_in_page(offset));
-		if (write)
-			iosys_map_memcpy_to(&page, offset_in_page(offset), buf + done, part);
-		else
-			iosys_map_memcpy_from(buf + done, &page, offset_in_page(offset), part);
-		ttm_bo_kunmap(&map);
-	}
-	return len;
-}
-
 /*
  * R12: ptrace() and /proc/pid/mem, which cannot pin a page behind a special entry, come
  * here. ttm_bo_vm_access() would not do: it neither looks at the VMA's end and
@@ -403,12 +371,7 @@ static int vpfn_vm_access(struct vm_area_struct *vma, unsigned long addr, void *
 			  int write)
 {
 	struct ttm_buffer_object *bo = vma->vm_private_data;
-	struct ttm_operation_ctx ctx = { .interruptible = true, .gfp_retry_mayfail = true };
-	unsigned long offset = addr - vma->vm_start +
-			       ((vma->vm_pgoff - drm_vma_node_start(&bo->base.vma_node))
-				<< PAGE_SHIFT);
-	long ret;
-	int idx;
+	pgoff_t page = linear_page_index(vma, addr) - drm_vma_node_start(&bo->base.vma_node);
 
 	/* What get_user_pages() would say, but mm does not ask it for VM_PFNMAP. */
 	if (write && !(vma->vm_flags & VM_WRITE))
@@ -417,23 +380,8 @@ static int vpfn_vm_access(struct vm_area_struct *vma, unsigned long addr, void *
 	/* The caller's length may reach past the VMA, to addresses that are not the buffer's. */
 	len = min_t(unsigned long, len, vma->vm_end - addr);
 
-	if (!drm_dev_enter(bo->base.dev, &idx))
-		return -ENODEV;
-
-	ret = ttm_bo_reserve(bo, true, false, NULL);
-	if (ret)
-		goto out_exit;
-
-	ret = vpfn_bo_make_visible(to_vpfn_bo(bo), &ctx);
-	if (!ret)
-		ret = dma_resv_wait_timeout(bo->base.resv, DMA_RESV_USAGE_KERNEL, true,
-					    MAX_SCHEDULE_TIMEOUT);
-	if (ret > 0)
-		ret = vpfn_bo_copy(bo, offset, buf, len, write);
-	ttm_bo_unreserve(bo);
-out_exit:
-	drm_dev_exit(idx);
-	return ret;
+	return vpfn_bo_access(to_vpfn_bo(bo), ((u64)page << PAGE_SHIFT) + offset_in_page(addr),
+			      buf, len, write);
 }
 
 const struct vm_operations_struct vpfn_vm_ops = {

@@ -12,6 +12,7 @@
 #include <linux/cgroup_dmem.h>
 #include <linux/dma-fence.h>
 #include <linux/dma-resv.h>
+#include <linux/iosys-map.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
@@ -364,6 +365,75 @@ static int vpfn_bo_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_op
 			ret = ttm_bo_move_memcpy(tbo, ctx, new_res);
 	}
 
+	drm_dev_exit(idx);
+	return ret;
+}
+
+/* Copy @len bytes at @offset of the buffer, which is reserved and at rest, by way of the CPU. */
+static int vpfn_bo_copy(struct ttm_buffer_object *bo, u64 offset, void *buf, int len,
+			bool write)
+{
+	struct ttm_bo_kmap_obj map;
+	struct iosys_map page;
+	bool is_iomem;
+	void *virt;
+	int done, part, ret;
+
+	for (done = 0; done < len; done += part, offset += part) {
+		ret = ttm_bo_kmap(bo, PHYS_PFN(offset), 1, &map);
+		if (ret)
+			return ret;
+
+		virt = ttm_kmap_obj_virtual(&map, &is_iomem);
+		if (is_iomem)
+			iosys_map_set_vaddr_iomem(&page, (void __iomem *)virt);
+		else
+			iosys_map_set_vaddr(&page, virt);
+
+		part = min_t(unsigned long, len - done, PAGE_SIZE - offset_in_page(offset));
+		if (write)
+			iosys_map_memcpy_to(&page, offset_in_page(offset), buf + done, part);
+		else
+			iosys_map_memcpy_from(buf + done, &page, offset_in_page(offset), part);
+		ttm_bo_kunmap(&map);
+	}
+	return len;
+}
+
+/**
+ * vpfn_bo_access - read or write a buffer on behalf of the kernel
+ * @bo: the buffer
+ * @offset: where in the buffer, in bytes
+ * @buf: the kernel's memory
+ * @len: bytes, which lie in the buffer
+ * @write: from @buf to the buffer, instead of the other way
+ *
+ * Waits for moves. Called without the reservation.
+ *
+ * Return: @len or a negative errno.
+ */
+int vpfn_bo_access(struct vpfn_bo *bo, u64 offset, void *buf, int len, bool write)
+{
+	struct ttm_operation_ctx ctx = { .interruptible = true, .gfp_retry_mayfail = true };
+	struct ttm_buffer_object *tbo = &bo->tbo;
+	long ret;
+	int idx;
+
+	if (!drm_dev_enter(tbo->base.dev, &idx))
+		return -ENODEV;
+
+	ret = ttm_bo_reserve(tbo, true, false, NULL);
+	if (ret)
+		goto out_exit;
+
+	ret = vpfn_bo_make_visible(bo, &ctx);
+	if (!ret)
+		ret = dma_resv_wait_timeout(tbo->base.resv, DMA_RESV_USAGE_KERNEL, true,
+					    MAX_SCHEDULE_TIMEOUT);
+	if (ret > 0)
+		ret = vpfn_bo_copy(tbo, offset, buf, len, write);
+	ttm_bo_unreserve(tbo);
+out_exit:
 	drm_dev_exit(idx);
 	return ret;
 }
