@@ -530,7 +530,7 @@ static int map_round(int fd)
 /* A card that has gone answers ENODEV, its jobs too; its memory may be no longer there. */
 static bool may_be(int err, int fd)
 {
-	return err == -ENODEV || err == -ECANCELED || (err == -EBADMSG && is_dead(fd));
+	return err == -ENODEV || (err == -EBADMSG && is_dead(fd));
 }
 
 static void *work(void *arg)

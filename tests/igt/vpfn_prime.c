@@ -1085,7 +1085,7 @@ static void test_importer_closes(int exporter, int importer)
 	igt_assert_eq(vpfn_sync_file_of(file, waiting, &sync_file), 0);
 	close(file);
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
-	igt_assert_eq(vpfn_sync_file_status(sync_file, VPFN_LONG_NS), -ECANCELED);
+	igt_assert_eq(vpfn_sync_file_status(sync_file, VPFN_LONG_NS), -ESRCH);
 	close(sync_file);
 	vpfn_gate_remove(&gate);
 

@@ -196,7 +196,7 @@ struct drm_vpfn_sync {
  * When the job is done or has failed, it signals @out_syncs; the status of a
  * failed one is -ETIME (it hung), -EIO (the device refused it), -ENODEV (the
  * device went away) or -ESRCH (this file was closed before it began); how much of
- * a failed job has run is not defined.
+ * a failed job has run is not defined. What waits for a job that has failed runs.
  *
  * Errors, upon each of which no command has run and no sync changed: -EINVAL for
  * a command or a sync that the rules above forbid, for an offset and length
