@@ -376,6 +376,7 @@ static void vpfn_pci_remove(struct pci_dev *pdev)
 	drm_dev_unplug(&vdev->drm);
 	vpfn_engine_unplug(vdev);
 	vpfn_prime_unplug(vdev);
+	vpfn_vram_unplug(vdev);
 }
 
 static const struct pci_device_id vpfn_pci_ids[] = {

@@ -6,6 +6,7 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/rwsem.h>
+#include <linux/scatterlist.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 
@@ -102,6 +103,12 @@ struct vpfn_device {
 	/** @engine: the copy engine */
 	struct vpfn_engine engine;
 
+	/** @tables_lock: protects @tables, and the DMA mappings in them */
+	struct mutex tables_lock;
+
+	/** @tables: the pages of our own buffers that are mapped for the engine */
+	struct list_head tables;
+
 	/**
 	 * @submit_lock: held for reading while a submission has its buffers reserved;
 	 * for writing by one that needs all of VRAM to itself
@@ -156,6 +163,12 @@ struct vpfn_tt {
 
 	/** @obj: the buffer; without a reference, since the buffer lives longer */
 	struct drm_gem_object *obj;
+
+	/** @sgt: for pages of our own, where the engine finds them; else &ttm_tt.sg */
+	struct sg_table sgt;
+
+	/** @link: on &vpfn_device.tables while they are mapped */
+	struct list_head link;
 };
 
 /** struct vpfn_operand - what a descriptor reads or writes */
@@ -201,9 +214,6 @@ struct vpfn_job {
 
 	/** @link: on &vpfn_engine.jobs until its DMA mappings are gone */
 	struct list_head link;
-
-	/** @tables: DMA mappings of the buffers' pages; see struct vpfn_table */
-	struct list_head tables;
 
 	/** @lists: DMA lists that the descriptors refer to; see struct vpfn_list */
 	struct list_head lists;
@@ -269,6 +279,7 @@ int vpfn_ioctl_wait(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* vpfn_vram.c */
 int vpfn_vram_init(struct vpfn_device *vdev);
+void vpfn_vram_unplug(struct vpfn_device *vdev);
 int vpfn_vram_evict(struct vpfn_device *vdev);
 void vpfn_vram_drain(struct vpfn_device *vdev);
 bool vpfn_vram_is_empty(struct vpfn_device *vdev);
@@ -297,8 +308,8 @@ void vpfn_show_fdinfo(struct drm_printer *p, struct drm_file *file);
 struct dma_buf *vpfn_gem_export(struct drm_gem_object *obj, int flags);
 struct drm_gem_object *vpfn_gem_import(struct drm_device *drm, struct dma_buf *dma_buf);
 void vpfn_bo_invalidate_exports(struct ttm_buffer_object *tbo);
-int vpfn_tt_populate(struct ttm_device *bdev, struct ttm_tt *tt, struct ttm_operation_ctx *ctx);
-void vpfn_tt_unpopulate(struct ttm_device *bdev, struct ttm_tt *tt);
+int vpfn_import_map(struct vpfn_tt *tt);
+void vpfn_import_unmap(struct vpfn_tt *tt);
 void vpfn_prime_unplug(struct vpfn_device *vdev);
 
 /* vpfn_mmap.c */

@@ -88,13 +88,6 @@ struct vpfn_entry {
 static_assert(sizeof(struct vpfn_entry) == VPFN_ENTRY_SIZE);
 static_assert(offsetof(struct vpfn_entry, length) == VPFN_ENTRY_LENGTH);
 
-/* The DMA mapping of some pages of a buffer in system memory */
-struct vpfn_table {
-	struct list_head link;
-	enum dma_data_direction dir;
-	struct sg_table sgt;
-};
-
 /* A list in memory that the device reads */
 struct vpfn_list {
 	struct list_head link;
@@ -149,22 +142,13 @@ unsigned int vpfn_job_num_descs(u64 length)
 /* Give back what the job has from the DMA API. The device does not use it any more. */
 static void vpfn_job_unmap(struct vpfn_job *job)
 {
-	struct device *dev = job->vdev->drm.dev;
-	struct vpfn_table *table, *next_table;
-	struct vpfn_list *list, *next_list;
+	struct vpfn_list *list, *next;
 
-	list_for_each_entry_safe(list, next_list, &job->lists, link) {
-		dma_unmap_single(dev, list->addr, list->size, DMA_TO_DEVICE);
+	list_for_each_entry_safe(list, next, &job->lists, link) {
+		dma_unmap_single(job->vdev->drm.dev, list->addr, list->size, DMA_TO_DEVICE);
+		list_del(&list->link);
 		kfree(list);
 	}
-	list_for_each_entry_safe(table, next_table, &job->tables, link) {
-		/* The buffer's pages may belong to somebody else by now: do not touch them. */
-		dma_unmap_sgtable(dev, &table->sgt, table->dir, DMA_ATTR_SKIP_CPU_SYNC);
-		sg_free_table(&table->sgt);
-		kfree(table);
-	}
-	INIT_LIST_HEAD(&job->lists);
-	INIT_LIST_HEAD(&job->tables);
 }
 
 static void vpfn_job_free(struct vpfn_job *job)
@@ -233,7 +217,6 @@ struct vpfn_job *vpfn_job_create(struct vpfn_device *vdev, struct drm_file *file
 
 	job->vdev = vdev;
 	job->max_descs = max_descs;
-	INIT_LIST_HEAD(&job->tables);
 	INIT_LIST_HEAD(&job->lists);
 	if (vfile) {
 		kref_get(&vfile->refs);
@@ -264,40 +247,6 @@ void vpfn_job_abort(struct vpfn_job *job)
 	vpfn_job_free(job);
 }
 
-/* Map the pages of @length bytes of the operand for the device. */
-static struct sg_table *vpfn_job_map(struct vpfn_job *job, const struct vpfn_operand *operand,
-				     u64 length, enum dma_data_direction dir)
-{
-	unsigned long first = operand->offset >> PAGE_SHIFT;
-	unsigned long last = (operand->offset + length - 1) >> PAGE_SHIFT;
-	struct vpfn_table *table;
-	int ret;
-
-	table = kzalloc_obj(*table);
-	if (!table)
-		return ERR_PTR(-ENOMEM);
-
-	ret = sg_alloc_table_from_pages(&table->sgt, operand->bo->tbo.ttm->pages + first,
-					last - first + 1, offset_in_page(operand->offset), length,
-					GFP_KERNEL);
-	if (ret)
-		goto err_free;
-
-	ret = dma_map_sgtable(job->vdev->drm.dev, &table->sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
-	if (ret)
-		goto err_free_sgt;
-
-	table->dir = dir;
-	list_add_tail(&table->link, &job->tables);
-	return &table->sgt;
-
-err_free_sgt:
-	sg_free_table(&table->sgt);
-err_free:
-	kfree(table);
-	return ERR_PTR(ret);
-}
-
 static void vpfn_cursor_advance(struct vpfn_cursor *cursor, u64 length)
 {
 	cursor->vram += length;
@@ -308,34 +257,21 @@ static void vpfn_cursor_advance(struct vpfn_cursor *cursor, u64 length)
 	}
 }
 
-/* Where an operand begins for the device */
-static int vpfn_cursor_init(struct vpfn_cursor *cursor, struct vpfn_job *job,
-			    const struct vpfn_operand *operand, u64 length,
-			    enum dma_data_direction dir)
+/* Where an operand begins for the device; nowhere if there is none */
+static struct vpfn_cursor vpfn_cursor_init(const struct vpfn_operand *operand)
 {
-	struct sg_table *sgt;
+	struct vpfn_cursor cursor = {};
 
-	memset(cursor, 0, sizeof(*cursor));
 	if (!operand)
-		return 0;
+		return cursor;
 
 	if (operand->res->mem_type == TTM_PL_VRAM) {
-		cursor->vram = ((u64)operand->res->start << PAGE_SHIFT) + operand->offset;
-		return 0;
+		cursor.vram = ((u64)operand->res->start << PAGE_SHIFT) + operand->offset;
+	} else {
+		cursor.sg = operand->bo->tbo.ttm->sg->sgl;
+		vpfn_cursor_advance(&cursor, operand->offset);
 	}
-
-	if (drm_gem_is_imported(&operand->bo->tbo.base)) {
-		/* The exporter's mapping is of the whole buffer, and lives as long as it likes. */
-		cursor->sg = operand->bo->tbo.ttm->sg->sgl;
-		vpfn_cursor_advance(cursor, operand->offset);
-		return 0;
-	}
-
-	sgt = vpfn_job_map(job, operand, length, dir);
-	if (IS_ERR(sgt))
-		return PTR_ERR(sgt);
-	cursor->sg = sgt->sgl;
-	return 0;
+	return cursor;
 }
 
 /* Write the entries for @length bytes to @entries, or just count them if that is NULL. */
@@ -438,15 +374,9 @@ int vpfn_job_add(struct vpfn_job *job, u8 op, const struct vpfn_operand *dst,
 		 const struct vpfn_operand *src, u64 length, u32 pattern)
 {
 	u64 dst_length = op == VPFN_OP_CRC32C ? VPFN_CRC_SIZE : length;
-	struct vpfn_cursor dst_cursor, src_cursor;
+	struct vpfn_cursor dst_cursor = vpfn_cursor_init(dst);
+	struct vpfn_cursor src_cursor = vpfn_cursor_init(src);
 	int ret;
-
-	ret = vpfn_cursor_init(&dst_cursor, job, dst, dst_length, DMA_FROM_DEVICE);
-	if (ret)
-		return ret;
-	ret = vpfn_cursor_init(&src_cursor, job, src, length, DMA_TO_DEVICE);
-	if (ret)
-		return ret;
 
 	do {
 		u64 chunk = min_t(u64, length, VPFN_CHUNK_SIZE);
@@ -899,7 +829,7 @@ void vpfn_engine_suspend(struct vpfn_device *vdev)
  * vpfn_engine_unplug - the device goes away
  * @vdev: the device, after drm_dev_unplug(): no job is being made or begun
  *
- * Ends the jobs in the ring with -ENODEV, and gives back all DMA mappings: none may
+ * Ends the jobs in the ring with -ENODEV, and gives back their DMA mappings: none may
  * outlive the driver's hold on the device. Jobs that are not in the ring fail when
  * it is their turn.
  */

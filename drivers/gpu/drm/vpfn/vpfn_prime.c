@@ -266,49 +266,34 @@ err_drain:
 }
 
 /**
- * vpfn_tt_populate - &ttm_device_funcs.ttm_tt_populate
- * @bdev: the TTM device
- * @tt: of a buffer that is reserved
- * @ctx: how to wait
+ * vpfn_import_map - ask the exporter where the engine finds an imported buffer
+ * @tt: of the buffer, which is reserved
  *
- * Gets pages for a buffer of our own; for an imported one, the addresses at which
- * the engine finds it.
+ * The answer is in &ttm_tt.sg.
  *
  * Return: 0 or a negative errno.
  */
-int vpfn_tt_populate(struct ttm_device *bdev, struct ttm_tt *tt, struct ttm_operation_ctx *ctx)
+int vpfn_import_map(struct vpfn_tt *tt)
 {
-	struct sg_table *sgt;
+	struct sg_table *sgt = dma_buf_map_attachment(tt->obj->import_attach, DMA_BIDIRECTIONAL);
 
-	if (!(tt->page_flags & TTM_TT_FLAG_EXTERNAL))
-		return ttm_pool_alloc(&bdev->pool, tt, ctx);
-
-	sgt = dma_buf_map_attachment(to_vpfn_tt(tt)->obj->import_attach, DMA_BIDIRECTIONAL);
 	if (IS_ERR(sgt))
 		return PTR_ERR(sgt);
 
-	tt->sg = sgt;
+	tt->base.sg = sgt;
 	return 0;
 }
 
 /**
- * vpfn_tt_unpopulate - &ttm_device_funcs.ttm_tt_unpopulate
- * @bdev: the TTM device
- * @tt: of a buffer that is reserved, and that nobody uses
+ * vpfn_import_unmap - end what vpfn_import_map() began
+ * @tt: of the buffer, which is reserved, and which nobody uses; calling it again changes
+ *	nothing
  */
-void vpfn_tt_unpopulate(struct ttm_device *bdev, struct ttm_tt *tt)
+void vpfn_import_unmap(struct vpfn_tt *tt)
 {
-	if (!(tt->page_flags & TTM_TT_FLAG_EXTERNAL)) {
-		ttm_pool_free(&bdev->pool, tt);
-		return;
-	}
-
-	/* vpfn_prime_unplug() may have been here before. */
-	if (!tt->sg)
-		return;
-
-	dma_buf_unmap_attachment(to_vpfn_tt(tt)->obj->import_attach, tt->sg, DMA_BIDIRECTIONAL);
-	tt->sg = NULL;
+	if (tt->base.sg)
+		dma_buf_unmap_attachment(tt->obj->import_attach, tt->base.sg, DMA_BIDIRECTIONAL);
+	tt->base.sg = NULL;
 }
 
 /**
@@ -336,6 +321,6 @@ void vpfn_prime_unplug(struct vpfn_device *vdev)
 
 	ttm_bo_lru_for_each_reserved_guarded(&cursor, system, &arg, tbo) {
 		if (tbo->ttm && tbo->type == ttm_bo_type_sg)
-			vpfn_tt_unpopulate(&vdev->bdev, tbo->ttm);
+			vpfn_import_unmap(to_vpfn_tt(tbo->ttm));
 	}
 }

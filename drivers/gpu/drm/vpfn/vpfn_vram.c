@@ -11,10 +11,12 @@
 #include <linux/atomic.h>
 #include <linux/cgroup_dmem.h>
 #include <linux/dma-fence.h>
+#include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/iosys-map.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
+#include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
@@ -23,6 +25,7 @@
 #include <drm/drm_vma_manager.h>
 #include <drm/ttm/ttm_allocation.h>
 #include <drm/ttm/ttm_placement.h>
+#include <drm/ttm/ttm_pool.h>
 #include <drm/ttm/ttm_range_manager.h>
 #include <drm/ttm/ttm_resource.h>
 #include <drm/ttm/ttm_tt.h>
@@ -99,6 +102,96 @@ static void vpfn_tt_destroy(struct ttm_device *bdev, struct ttm_tt *tt)
 	atomic64_sub(vpfn_tt_bytes(tt), &vpfn_system_bytes);
 	ttm_tt_fini(tt);
 	kfree(to_vpfn_tt(tt));
+}
+
+/* Map pages of our own for the engine. */
+static int vpfn_tt_map(struct vpfn_device *vdev, struct vpfn_tt *tt)
+{
+	unsigned int count = tt->base.num_pages;
+	int ret;
+
+	ret = sg_alloc_table_from_pages(&tt->sgt, tt->base.pages, count, 0,
+					(unsigned long)count << PAGE_SHIFT, GFP_KERNEL);
+	if (ret)
+		return ret;
+
+	guard(mutex)(&vdev->tables_lock);
+	ret = dma_map_sgtable(vdev->drm.dev, &tt->sgt, DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC);
+	if (ret) {
+		sg_free_table(&tt->sgt);
+		return ret;
+	}
+
+	tt->base.sg = &tt->sgt;
+	list_add(&tt->link, &vdev->tables);
+	return 0;
+}
+
+/* vdev->tables_lock is held. */
+static void vpfn_tt_unmap_locked(struct vpfn_device *vdev, struct vpfn_tt *tt)
+{
+	if (!tt->base.sg)
+		return;
+
+	dma_unmap_sgtable(vdev->drm.dev, &tt->sgt, DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC);
+	sg_free_table(&tt->sgt);
+	tt->base.sg = NULL;
+	list_del(&tt->link);
+}
+
+static int vpfn_tt_populate(struct ttm_device *bdev, struct ttm_tt *ttm,
+			    struct ttm_operation_ctx *ctx)
+{
+	struct vpfn_device *vdev = bdev_to_vpfn_device(bdev);
+	struct vpfn_tt *tt = to_vpfn_tt(ttm);
+	int ret, idx;
+
+	if (ttm->page_flags & TTM_TT_FLAG_EXTERNAL)
+		return vpfn_import_map(tt);
+
+	ret = ttm_pool_alloc(&bdev->pool, ttm, ctx);
+	if (ret)
+		return ret;
+
+	/* The CPU may want the pages even of a device that is gone. */
+	if (!drm_dev_enter(&vdev->drm, &idx))
+		return 0;
+
+	ret = vpfn_tt_map(vdev, tt);
+	if (ret)
+		ttm_pool_free(&bdev->pool, ttm);
+	drm_dev_exit(idx);
+	return ret;
+}
+
+static void vpfn_tt_unpopulate(struct ttm_device *bdev, struct ttm_tt *ttm)
+{
+	struct vpfn_device *vdev = bdev_to_vpfn_device(bdev);
+	struct vpfn_tt *tt = to_vpfn_tt(ttm);
+
+	if (ttm->page_flags & TTM_TT_FLAG_EXTERNAL) {
+		vpfn_import_unmap(tt);
+		return;
+	}
+
+	scoped_guard(mutex, &vdev->tables_lock)
+		vpfn_tt_unmap_locked(vdev, tt);
+	ttm_pool_free(&bdev->pool, ttm);
+}
+
+/**
+ * vpfn_vram_unplug - the device goes away
+ * @vdev: the device, after vpfn_engine_unplug()
+ *
+ * Gives back the DMA mappings of all buffers of our own; the buffers stay.
+ */
+void vpfn_vram_unplug(struct vpfn_device *vdev)
+{
+	struct vpfn_tt *tt, *next;
+
+	guard(mutex)(&vdev->tables_lock);
+	list_for_each_entry_safe(tt, next, &vdev->tables, link)
+		vpfn_tt_unmap_locked(vdev, tt);
 }
 
 /* A leaf needs a pfn aligned to its size: align a buffer to the largest leaf that fits into it. */
@@ -592,6 +685,11 @@ int vpfn_vram_init(struct vpfn_device *vdev)
 	struct drm_device *drm = &vdev->drm;
 	struct pci_dev *pdev = to_pci_dev(drm->dev);
 	int ret;
+
+	INIT_LIST_HEAD(&vdev->tables);
+	ret = drmm_mutex_init(drm, &vdev->tables_lock);
+	if (ret)
+		return ret;
 
 	ret = pcim_request_region(pdev, VPFN_BAR_VRAM, KBUILD_MODNAME);
 	if (ret)
