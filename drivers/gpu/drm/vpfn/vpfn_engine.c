@@ -595,9 +595,10 @@ static void vpfn_engine_snapshot(struct vpfn_engine *engine, const struct vpfn_j
 		   guilty->head, guilty->attempts + 1);
 	for (i = 0; i < min(guilty->num_descs, 16); i++) {
 		desc = &guilty->descs[i];
-		drm_printf(&p, "descriptor: op %u, length %#llx, source %u:%#llx, destination %u:%#llx\n",
-			   desc->op, le64_to_cpu(desc->length), desc->src_space,
-			   le64_to_cpu(desc->src_addr), desc->dst_space, le64_to_cpu(desc->dst_addr));
+		drm_printf(&p, "descriptor: op %u, length %#llx, from %u:%#llx, to %u:%#llx\n",
+			   desc->op, le64_to_cpu(desc->length),
+			   desc->src_space, le64_to_cpu(desc->src_addr),
+			   desc->dst_space, le64_to_cpu(desc->dst_addr));
 	}
 }
 
@@ -650,8 +651,8 @@ static void vpfn_engine_recover(struct vpfn_device *vdev)
 	if (snapshot)
 		dev_coredumpv(vdev->drm.dev, snapshot, strlen(snapshot), GFP_NOWAIT);
 	if (engine->wedged)
-		drm_dev_wedged_event(&vdev->drm,
-				     DRM_WEDGE_RECOVERY_REBIND | DRM_WEDGE_RECOVERY_BUS_RESET, NULL);
+		drm_dev_wedged_event(&vdev->drm, DRM_WEDGE_RECOVERY_REBIND |
+						 DRM_WEDGE_RECOVERY_BUS_RESET, NULL);
 	return;
 
 out_free:

@@ -184,7 +184,7 @@ static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
 	if (bo->resource->bus.is_iomem) {
 		pfn = PHYS_PFN(bo->resource->bus.offset) + page_offset;
 	} else {
-		/* R2: the pages of a leaf follow each other; the pool gives blocks, not one range. */
+		/* R2: a leaf is one range of memory; the pool gives many. */
 		pfn = page_to_pfn(bo->ttm->pages[page_offset]);
 		if (!vpfn_pages_contiguous(bo->ttm->pages + page_offset, 1UL << order))
 			return VM_FAULT_FALLBACK;

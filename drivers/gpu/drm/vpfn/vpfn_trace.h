@@ -16,14 +16,12 @@
 TRACE_EVENT(vpfn_fault,
 	    TP_PROTO(const struct vm_fault *vmf, unsigned int order, vm_fault_t result),
 	    TP_ARGS(vmf, order, result),
-	    TP_STRUCT__entry(
-			     __field(unsigned long, address)
+	    TP_STRUCT__entry(__field(unsigned long, address)
 			     __field(unsigned int, flags)
 			     __field(unsigned int, order)
 			     __field(unsigned int, result)
 	    ),
-	    TP_fast_assign(
-			   __entry->address = vmf->address;
+	    TP_fast_assign(__entry->address = vmf->address;
 			   __entry->flags = vmf->flags;
 			   __entry->order = order;
 			   __entry->result = (__force unsigned int)result;
@@ -38,16 +36,14 @@ TRACE_EVENT(vpfn_move,
 	    TP_PROTO(const struct ttm_buffer_object *bo, const struct ttm_resource *new,
 		     bool evict, bool clear),
 	    TP_ARGS(bo, new, evict, clear),
-	    TP_STRUCT__entry(
-			     __field(const void *, bo)
+	    TP_STRUCT__entry(__field(const void *, bo)
 			     __field(u64, size)
 			     __field(int, from)
 			     __field(u32, to)
 			     __field(bool, evict)
 			     __field(bool, clear)
 	    ),
-	    TP_fast_assign(
-			   __entry->bo = bo;
+	    TP_fast_assign(__entry->bo = bo;
 			   __entry->size = bo->base.size;
 			   __entry->from = bo->resource ? bo->resource->mem_type : -1;
 			   __entry->to = new->mem_type;
@@ -67,14 +63,12 @@ TRACE_EVENT(vpfn_move,
 TRACE_EVENT(vpfn_job,
 	    TP_PROTO(u64 seqno, unsigned int num_descs, unsigned int attempts, int error),
 	    TP_ARGS(seqno, num_descs, attempts, error),
-	    TP_STRUCT__entry(
-			     __field(u64, seqno)
+	    TP_STRUCT__entry(__field(u64, seqno)
 			     __field(unsigned int, num_descs)
 			     __field(unsigned int, attempts)
 			     __field(int, error)
 	    ),
-	    TP_fast_assign(
-			   __entry->seqno = seqno;
+	    TP_fast_assign(__entry->seqno = seqno;
 			   __entry->num_descs = num_descs;
 			   __entry->attempts = attempts;
 			   __entry->error = error;
@@ -87,13 +81,11 @@ TRACE_EVENT(vpfn_job,
 TRACE_EVENT(vpfn_reset,
 	    TP_PROTO(u64 seqno, u32 error, bool ok),
 	    TP_ARGS(seqno, error, ok),
-	    TP_STRUCT__entry(
-			     __field(u64, seqno)
+	    TP_STRUCT__entry(__field(u64, seqno)
 			     __field(u32, error)
 			     __field(bool, ok)
 	    ),
-	    TP_fast_assign(
-			   __entry->seqno = seqno;
+	    TP_fast_assign(__entry->seqno = seqno;
 			   __entry->error = error;
 			   __entry->ok = ok;
 	    ),
@@ -103,7 +95,7 @@ TRACE_EVENT(vpfn_reset,
 #endif
 
 #undef TRACE_INCLUDE_PATH
-#define TRACE_INCLUDE_PATH ../../drivers/gpu/drm/vpfn
+#define TRACE_INCLUDE_PATH .
 #undef TRACE_INCLUDE_FILE
 #define TRACE_INCLUDE_FILE vpfn_trace
 #include <trace/define_trace.h>
