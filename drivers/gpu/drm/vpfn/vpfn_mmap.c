@@ -408,6 +408,9 @@ int vpfn_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 	int ret;
 
 	if (drm_gem_is_imported(obj)) {
+		/* An exporter that needs none leaves those of drm_gem_mmap() in place. */
+		vma->vm_ops = NULL;
+		vma->vm_private_data = NULL;
 		ret = dma_buf_mmap(obj->import_attach->dmabuf, vma,
 				   vma->vm_pgoff - drm_vma_node_start(&obj->vma_node));
 		/* The mapping holds the dma-buf instead of the object. */
