@@ -95,6 +95,7 @@ struct fuzz_device {
 
 struct fuzz_count {
 	uint64_t ok;
+	uint64_t ns;			/* that it took, in all */
 	uint64_t error[FUZZ_ERRNO_MAX];
 };
 
@@ -261,6 +262,7 @@ uint64_t fuzz_map_pointer(struct fuzz_thread *t);
 /* Which interesting values has a field? */
 enum fuzz_domain {
 	FUZZ_NUMBER,		/* a bit mask, a pad, a small number */
+	FUZZ_COUNT,		/* of an array for which the DRM core knows no limit */
 	FUZZ_BYTES,		/* an offset, a length or a size within a buffer */
 	FUZZ_SIZE,		/* the size of a new buffer: wrong or impossible ones alone */
 	FUZZ_HANDLE,
@@ -288,6 +290,7 @@ struct fuzz_file fuzz_file_of(struct fuzz_thread *t, unsigned int slot);
 void fuzz_file_put(struct fuzz_thread *t, unsigned int slot, struct fuzz_file file);
 struct fuzz_bo fuzz_bo_pick(struct fuzz_thread *t);
 struct fuzz_bo fuzz_bo_pick_of(struct fuzz_thread *t, unsigned int file);
+struct fuzz_bo fuzz_bo_pick_primary(struct fuzz_thread *t);
 void fuzz_bo_put(struct fuzz_thread *t, struct fuzz_bo bo);
 void fuzz_bo_drop(struct fuzz_thread *t, unsigned int file, uint32_t handle);
 struct fuzz_sync fuzz_sync_pick(struct fuzz_thread *t, unsigned int file, bool used);

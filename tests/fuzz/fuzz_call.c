@@ -160,6 +160,17 @@ static uint64_t number(struct fuzz_thread *t)
 	return FUZZ_PICK(&t->random, numbers);
 }
 
+/*
+ * Linux 7.3 allocates an array of any length for the syncobj ioctls, and warns if that is more
+ * than the page allocator can have: a known sore, which would end each run.
+ */
+static uint64_t array_count(struct fuzz_thread *t)
+{
+	static const uint64_t counts[] = { 0, 1, 2, 5, 64, 65, 1025 };
+
+	return FUZZ_PICK(&t->random, counts);
+}
+
 static uint64_t bytes(struct fuzz_thread *t, uint64_t was)
 {
 	const uint64_t numbers[] = {
@@ -209,6 +220,8 @@ static uint64_t fd_value(struct fuzz_thread *t)
 static uint64_t interesting(struct fuzz_thread *t, enum fuzz_domain domain, uint64_t was)
 {
 	switch (domain) {
+	case FUZZ_COUNT:
+		return array_count(t);
 	case FUZZ_BYTES:
 		return bytes(t, was);
 	case FUZZ_SIZE:

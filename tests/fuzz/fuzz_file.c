@@ -103,7 +103,7 @@ static int op_gem_close(struct fuzz_thread *t)
 
 static int op_flink(struct fuzz_thread *t)
 {
-	struct fuzz_bo bo = fuzz_bo_pick(t);
+	struct fuzz_bo bo = fuzz_bo_pick_primary(t);
 	struct drm_gem_flink args = { .handle = bo.handle }, seen;
 	struct fuzz_call call;
 
@@ -164,7 +164,7 @@ static int op_create_dumb(struct fuzz_thread *t)
 	bool returns;
 	int ret;
 
-	if (!file.primary && !fuzz_chance(&t->random, 10))
+	if (!file.primary && !fuzz_chance(&t->random, 20))
 		return FUZZ_SKIP;
 	object = fuzz_object_new(t, 16 * VPFN_PAGE);
 	if (!object)
@@ -207,7 +207,7 @@ static int op_map_dumb(struct fuzz_thread *t)
 		FUZZ_FIELD(drm_mode_map_dumb, handle, FUZZ_HANDLE),
 		FUZZ_FIELD(drm_mode_map_dumb, pad, FUZZ_NUMBER),
 	};
-	struct fuzz_bo bo = fuzz_bo_pick(t);
+	struct fuzz_bo bo = fuzz_bo_pick_primary(t);
 	struct drm_mode_map_dumb args = { .handle = bo.handle }, seen;
 	struct fuzz_call call;
 
@@ -219,7 +219,7 @@ static int op_map_dumb(struct fuzz_thread *t)
 
 static int op_destroy_dumb(struct fuzz_thread *t)
 {
-	struct fuzz_bo bo = fuzz_bo_pick(t);
+	struct fuzz_bo bo = fuzz_bo_pick_primary(t);
 	struct drm_mode_destroy_dumb args = { .handle = bo.handle }, seen;
 	struct fuzz_call call;
 	int ret;
@@ -235,9 +235,12 @@ static int op_destroy_dumb(struct fuzz_thread *t)
 
 static int op_get_cap(struct fuzz_thread *t)
 {
-	struct drm_get_cap args = { .capability = fuzz_below(&t->random, 0x18) }, seen;
+	static const uint64_t supported[] = { DRM_CAP_PRIME, DRM_CAP_SYNCOBJ, DRM_CAP_DUMB_BUFFER };
+	struct drm_get_cap args = { .capability = FUZZ_PICK(&t->random, supported) }, seen;
 	struct fuzz_call call;
 
+	if (fuzz_chance(&t->random, MUTATED))
+		args.capability = fuzz_below(&t->random, 0x18);
 	fuzz_call_init(t, &call, DRM_IOCTL_GET_CAP);
 	return fuzz_call_do(t, &call, fuzz_file_pick(t, NULL).fd, &args, &seen);
 }
@@ -262,16 +265,17 @@ static int op_client_name(struct fuzz_thread *t)
 
 static int op_master(struct fuzz_thread *t)
 {
+	struct fuzz_bo bo = fuzz_bo_pick_primary(t);
 	unsigned long request = fuzz_chance(&t->random, 50) ? DRM_IOCTL_SET_MASTER :
 			DRM_IOCTL_DROP_MASTER;
 
-	return ioctl(fuzz_file_pick(t, NULL).fd, request, NULL) ? -errno : 0;
+	return ioctl(fuzz_file_of(t, bo.file).fd, request, NULL) ? -errno : 0;
 }
 
 /* Any number, with words that may be handles, sizes or bad pointers. */
 static int op_any_ioctl(struct fuzz_thread *t)
 {
-	static const uint8_t known[] = { 0x00, 0x05, 0x0c, 0xa0, 0xa7, 0xb2, 0xcb };
+	static const uint8_t known[] = { 0x00, 0x05, 0x0c, 0xa0, 0xa7, 0xb2 };
 	unsigned int nr = fuzz_chance(&t->random, 30) ? FUZZ_PICK(&t->random, known) :
 			  fuzz_below(&t->random, 256);
 	uint64_t *words = (uint64_t *)t->scratch;
@@ -283,12 +287,11 @@ static int op_any_ioctl(struct fuzz_thread *t)
 	    nr == _IOC_NR(DRM_IOCTL_MODE_CREATE_DUMB) ||
 	    nr == _IOC_NR(DRM_IOCTL_PRIME_HANDLE_TO_FD) ||
 	    nr == _IOC_NR(DRM_IOCTL_PRIME_FD_TO_HANDLE) ||
-	    (nr >= _IOC_NR(DRM_IOCTL_SYNCOBJ_CREATE) && nr <= _IOC_NR(DRM_IOCTL_SYNCOBJ_WAIT)) ||
-	    nr == _IOC_NR(DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT) || nr == 0xcf)
+	    (nr >= _IOC_NR(DRM_IOCTL_SYNCOBJ_CREATE) && nr <= _IOC_NR(DRM_IOCTL_SYNCOBJ_EVENTFD)))
 		return FUZZ_SKIP;
 
 	memset(words, 0, FUZZ_SCRATCH);
-	for (unsigned int i = 0; i < 24; i++) {
+	for (unsigned int i = 0; i < 24 && fuzz_chance(&t->random, 90); i++) {
 		switch (fuzz_below(&t->random, 6)) {
 		case 0:
 			words[i] = bo.handle;
@@ -328,22 +331,22 @@ static int op_odd_call(struct fuzz_thread *t)
 }
 
 static const struct fuzz_op ops[] = {
-	{ "open", 12, FUZZ_FAILS, op_open, { EBUSY, EINVAL } },
-	{ "close", 4, FUZZ_MAY_FAIL, op_close, {} },
+	{ "open", 15, FUZZ_FAILS, op_open, { EBUSY, EINVAL } },
+	{ "close", 2, FUZZ_MAY_FAIL, op_close, {} },
 	{ "dup", 3, FUZZ_MAY_FAIL, op_dup, {} },
 	{ "poll", 4, FUZZ_MAY_FAIL, op_poll, {} },
 	{ "fdinfo", 3, FUZZ_MAY_FAIL, op_fdinfo, { ENOENT } },
 	{ "GEM_CLOSE", 15, FUZZ_FAILS, op_gem_close, { EINVAL } },
 	{ "GEM_FLINK", 5, FUZZ_FAILS, op_flink, { ENOENT, EACCES, EINVAL } },
 	{ "GEM_OPEN", 5, FUZZ_FAILS, op_gem_open, { ENOENT, EACCES } },
-	{ "CREATE_DUMB", 8, FUZZ_FAILS, op_create_dumb, { FUZZ_ANY } },
+	{ "CREATE_DUMB", 20, FUZZ_FAILS, op_create_dumb, { FUZZ_ANY } },
 	{ "MAP_DUMB", 8, FUZZ_FAILS, op_map_dumb, { FUZZ_ANY } },
 	{ "DESTROY_DUMB", 3, FUZZ_FAILS, op_destroy_dumb, { FUZZ_ANY } },
 	{ "GET_CAP", 3, FUZZ_FAILS, op_get_cap, { FUZZ_ANY } },
 	{ "SET_CLIENT_NAME", 3, FUZZ_FAILS, op_client_name, { FUZZ_ANY } },
-	{ "SET/DROP_MASTER", 3, FUZZ_FAILS, op_master, { FUZZ_ANY } },
+	{ "SET/DROP_MASTER", 8, FUZZ_FAILS, op_master, { FUZZ_ANY } },
 	{ "any ioctl", 15, FUZZ_FAILS, op_any_ioctl, { FUZZ_ANY } },
-	{ "odd system calls", 2, FUZZ_FAILS, op_odd_call, { FUZZ_ANY } },
+	{ "odd system calls", 5, FUZZ_FAILS, op_odd_call, { FUZZ_ANY } },
 };
 
 const struct fuzz_group fuzz_file_group = { FUZZ_WORKER, ops, ARRAY_SIZE(ops) };

@@ -40,6 +40,28 @@ static void reserve(struct fuzz_process *p)
 	p->none_page = pages + VPFN_PAGE;
 }
 
+/* Something for each file, so that few operations of a young process find nothing to do. */
+static void furnish(struct fuzz_process *p)
+{
+	for (unsigned int i = 0; i < 2 * FUZZ_FILES; i++) {
+		unsigned int file = i % FUZZ_FILES;
+		struct drm_syncobj_create create = {};
+		struct vpfn_bo bo;
+
+		if (!vpfn_ioctl(p->files[file].fd, DRM_IOCTL_SYNCOBJ_CREATE, &create)) {
+			p->syncs[i].file = file;
+			p->syncs[i].handle = create.handle;
+			p->syncs[i].timeline = i >= FUZZ_FILES;
+		}
+		if (!vpfn_bo_create_in(p->files[file].fd, 4 * VPFN_PAGE, 1 + i % 3, i % 2, &bo)) {
+			p->bos[i].file = file;
+			p->bos[i].handle = bo.handle;
+			p->bos[i].size = bo.size;
+			p->bos[i].offset = bo.offset;
+		}
+	}
+}
+
 /**
  * fuzz_state_init:
  * @p: a process that has nothing yet
@@ -63,6 +85,8 @@ void fuzz_state_init(struct fuzz_process *p)
 	p->proc_mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 	p->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	reserve(p);
+	if (p->role == FUZZ_WORKER)
+		furnish(p);
 }
 
 /* Memory. Object 0 is nobody's. */
@@ -299,6 +323,25 @@ void fuzz_bo_put(struct fuzz_thread *t, struct fuzz_bo bo)
 	fuzz_unlock(t);
 	if (old.size)
 		close_handle(p, &old);
+}
+
+/**
+ * fuzz_bo_pick_primary:
+ * @t: the calling thread
+ *
+ * Returns: a buffer, as a rule of a file of a primary node.
+ */
+struct fuzz_bo fuzz_bo_pick_primary(struct fuzz_thread *t)
+{
+	unsigned int slot;
+	struct fuzz_file file;
+
+	for (int i = 0; i < 8; i++) {
+		file = fuzz_file_pick(t, &slot);
+		if (file.primary)
+			return fuzz_bo_pick_of(t, slot);
+	}
+	return fuzz_bo_pick(t);
 }
 
 /**

@@ -142,7 +142,7 @@ static int op_wait(struct fuzz_thread *t)
 	static const struct fuzz_field fields[] = {
 		FUZZ_FIELD(drm_syncobj_wait, handles, FUZZ_POINTER),
 		FUZZ_FIELD(drm_syncobj_wait, timeout_nsec, FUZZ_TIME),
-		FUZZ_FIELD(drm_syncobj_wait, count_handles, FUZZ_NUMBER),
+		FUZZ_FIELD(drm_syncobj_wait, count_handles, FUZZ_COUNT),
 		FUZZ_FIELD(drm_syncobj_wait, flags, FUZZ_NUMBER),
 		FUZZ_FIELD(drm_syncobj_wait, deadline_nsec, FUZZ_TIME),
 	};
@@ -171,7 +171,7 @@ static int op_timeline_wait(struct fuzz_thread *t)
 		FUZZ_FIELD(drm_syncobj_timeline_wait, handles, FUZZ_POINTER),
 		FUZZ_FIELD(drm_syncobj_timeline_wait, points, FUZZ_POINTER),
 		FUZZ_FIELD(drm_syncobj_timeline_wait, timeout_nsec, FUZZ_TIME),
-		FUZZ_FIELD(drm_syncobj_timeline_wait, count_handles, FUZZ_NUMBER),
+		FUZZ_FIELD(drm_syncobj_timeline_wait, count_handles, FUZZ_COUNT),
 		FUZZ_FIELD(drm_syncobj_timeline_wait, flags, FUZZ_NUMBER),
 		FUZZ_FIELD(drm_syncobj_timeline_wait, deadline_nsec, FUZZ_TIME),
 	};
@@ -199,7 +199,7 @@ static int on_array(struct fuzz_thread *t, unsigned long request)
 {
 	static const struct fuzz_field fields[] = {
 		FUZZ_FIELD(drm_syncobj_array, handles, FUZZ_POINTER),
-		FUZZ_FIELD(drm_syncobj_array, count_handles, FUZZ_NUMBER),
+		FUZZ_FIELD(drm_syncobj_array, count_handles, FUZZ_COUNT),
 		FUZZ_FIELD(drm_syncobj_array, pad, FUZZ_NUMBER),
 	};
 	unsigned int slot;
@@ -234,7 +234,7 @@ static int on_timeline(struct fuzz_thread *t, unsigned long request, bool past)
 	static const struct fuzz_field fields[] = {
 		FUZZ_FIELD(drm_syncobj_timeline_array, handles, FUZZ_POINTER),
 		FUZZ_FIELD(drm_syncobj_timeline_array, points, FUZZ_POINTER),
-		FUZZ_FIELD(drm_syncobj_timeline_array, count_handles, FUZZ_NUMBER),
+		FUZZ_FIELD(drm_syncobj_timeline_array, count_handles, FUZZ_COUNT),
 		FUZZ_FIELD(drm_syncobj_timeline_array, flags, FUZZ_NUMBER),
 	};
 	unsigned int slot;

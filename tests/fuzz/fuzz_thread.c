@@ -135,6 +135,7 @@ void fuzz_one(struct fuzz_thread *t, const char *prefix)
 	struct fuzz_trace *trace;
 	struct fuzz_random mix;
 	unsigned int index;
+	int64_t start;
 
 	t->number++;
 	mix.state = t->process->seed * 0x100 + t->index * 2 + t->child;
@@ -149,7 +150,9 @@ void fuzz_one(struct fuzz_thread *t, const char *prefix)
 	set_name(t);
 	if (fuzz_shared->verbose)
 		say(t, prefix, ops[index]);
+	start = vpfn_deadline(0);
 	trace->result = ops[index]->run(t);
+	__atomic_add_fetch(&fuzz_shared->counts[index].ns, vpfn_deadline(-start), __ATOMIC_RELAXED);
 	book(t, index, trace->result);
 }
 

@@ -30,6 +30,7 @@
 #define KILL_EVERY_MS		2500	/* on average */
 #define SIGNAL_EVERY_MS		200
 #define STUCK_S			150
+#define LONGER_S		300	/* for what has not happened yet */
 #define MAX_PROCESS_BYTES	(128ull << 20)
 
 #define TTM_BUFFERS	"/sys/kernel/debug/ttm/buffer_objects"
@@ -353,12 +354,31 @@ static uint64_t failures_of(const struct fuzz_count *count)
 	return sum;
 }
 
+/* What an operation must have done in a run: NULL, or a word for what it has not. */
+static const char *missing_in(unsigned int op)
+{
+	const struct fuzz_count *count = &fuzz_shared->counts[op];
+
+	if (!__atomic_load_n(&count->ok, __ATOMIC_RELAXED))
+		return "succeeded";
+	return fuzz_op(op)->expect == FUZZ_FAILS && !failures_of(count) ? "failed" : NULL;
+}
+
+static bool is_complete(void)
+{
+	for (unsigned int i = 0; fuzz_op(i); i++) {
+		if (missing_in(i))
+			return false;
+	}
+	return true;
+}
+
 static void print_count(const struct fuzz_op *op, const struct fuzz_count *count)
 {
 	uint64_t failures = failures_of(count);
 
-	printf("%-32s %10llu %10llu ", op->name, (unsigned long long)count->ok,
-	       (unsigned long long)failures);
+	printf("%-32s %10llu %10llu %10llu ", op->name, (unsigned long long)count->ok,
+	       (unsigned long long)failures, (unsigned long long)count->ns / 1000000);
 	for (int error = 1; error < FUZZ_ERRNO_MAX; error++) {
 		if (count->error[error])
 			printf(" %s %llu", strerrorname_np(error),
@@ -367,21 +387,20 @@ static void print_count(const struct fuzz_op *op, const struct fuzz_count *count
 	printf("\n");
 }
 
-/* Has the fuzzer done what it is for? */
+/* Has the fuzzer done what it is for? It could not, if a finding has ended it early. */
 static void judge_counts(void)
 {
+	bool complete = !fuzz_shared->findings;
 	uint64_t total = 0;
 
-	printf("%-32s %10s %10s  %s\n", "operation", "ok", "failed", "errors");
+	printf("%-32s %10s %10s %10s  %s\n", "operation", "ok", "failed", "ms in all", "errors");
 	for (unsigned int i = 0; fuzz_op(i); i++) {
 		const struct fuzz_count *count = &fuzz_shared->counts[i];
 
 		print_count(fuzz_op(i), count);
 		total += count->ok + failures_of(count);
-		if (!count->ok)
-			fuzz_finding("\"%s\" never succeeded", fuzz_op(i)->name);
-		if (fuzz_op(i)->expect == FUZZ_FAILS && !failures_of(count))
-			fuzz_finding("\"%s\" never failed", fuzz_op(i)->name);
+		if (complete && missing_in(i))
+			fuzz_finding("\"%s\" never %s", fuzz_op(i)->name, missing_in(i));
 	}
 	printf("%llu operations, %u workers one after the other, %llu of them killed\n",
 	       (unsigned long long)total, next_ordinal, (unsigned long long)killed);
@@ -398,7 +417,8 @@ static void run(int log)
 	for (unsigned int i = 0; i < fuzz_shared->processes; i++)
 		start_worker(i);
 
-	while (now() < end && !fuzz_shared->findings) {
+	while ((now() < end || (!is_complete() && now() < end + LONGER_S)) &&
+	       !fuzz_shared->findings) {
 		tick(log);
 		reap(true);
 		disturb(&random);
@@ -482,6 +502,8 @@ int main(int argc, char **argv)
 	       fuzz_shared->processes, (unsigned long long)fuzz_shared->process_bytes >> 20,
 	       seconds);
 	before = read_state();
+	/* Until a worker has a handler for it. */
+	signal(SIGUSR1, SIG_IGN);
 	run(log);
 	finish(log);
 	look_for_leaks(before);
