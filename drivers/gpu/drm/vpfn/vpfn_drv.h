@@ -111,7 +111,7 @@ struct vpfn_device {
 
 	/**
 	 * @submit_lock: held for reading while a submission has its buffers reserved;
-	 * for writing by one that needs all of VRAM to itself
+	 * for writing by whoever needs VRAM, and found too much of it reserved
 	 */
 	struct rw_semaphore submit_lock;
 

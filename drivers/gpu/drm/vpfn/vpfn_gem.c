@@ -78,18 +78,8 @@ static void vpfn_bo_destroy(struct ttm_buffer_object *tbo)
 	kfree(bo);
 }
 
-/**
- * vpfn_bo_create - create a buffer
- * @vdev: the device
- * @size: in bytes, a multiple of the page size
- * @placement: mask of DRM_VPFN_PLACEMENT_*, or 0 for memory of somebody else
- * @flags: mask of DRM_VPFN_GEM_CREATE_*
- * @resv: the reservation of the dma-buf whose memory it shall use, or NULL
- *
- * Return: the buffer or an ERR_PTR.
- */
-struct vpfn_bo *vpfn_bo_create(struct vpfn_device *vdev, u64 size, u32 placement, u32 flags,
-			       struct dma_resv *resv)
+static struct vpfn_bo *vpfn_bo_try_create(struct vpfn_device *vdev, u64 size, u32 placement,
+					  u32 flags, struct dma_resv *resv)
 {
 	struct vpfn_bo *bo;
 	int ret;
@@ -110,6 +100,31 @@ struct vpfn_bo *vpfn_bo_create(struct vpfn_device *vdev, u64 size, u32 placement
 		dma_resv_unlock(resv);
 
 	return ret ? ERR_PTR(ret) : bo;
+}
+
+/**
+ * vpfn_bo_create - create a buffer
+ * @vdev: the device
+ * @size: in bytes, a multiple of the page size
+ * @placement: mask of DRM_VPFN_PLACEMENT_*, or 0 for memory of somebody else
+ * @flags: mask of DRM_VPFN_GEM_CREATE_*
+ * @resv: the reservation of the dma-buf whose memory it shall use, or NULL
+ *
+ * Return: the buffer or an ERR_PTR.
+ */
+struct vpfn_bo *vpfn_bo_create(struct vpfn_device *vdev, u64 size, u32 placement, u32 flags,
+			       struct dma_resv *resv)
+{
+	struct vpfn_bo *bo = vpfn_bo_try_create(vdev, size, placement, flags, resv);
+
+	if (bo != ERR_PTR(-ENOSPC))
+		return bo;
+
+	/* TTM could not evict what submissions have reserved: try without them. */
+	down_write(&vdev->submit_lock);
+	bo = vpfn_bo_try_create(vdev, size, placement, flags, resv);
+	up_write(&vdev->submit_lock);
+	return bo;
 }
 
 /**
