@@ -215,7 +215,7 @@ struct vpfn_job {
 	/** @link: on &vpfn_engine.jobs until its DMA mappings are gone */
 	struct list_head link;
 
-	/** @lists: DMA lists that the descriptors refer to; see struct vpfn_list */
+	/** @lists: DMA lists that the descriptors refer to; of struct vpfn_list */
 	struct list_head lists;
 
 	/** @num_descs: how many of @descs are filled in */

@@ -28,20 +28,16 @@
 #include <drm/ttm/ttm_resource.h>
 #include <drm/ttm/ttm_tt.h>
 
+#include <kunit/visibility.h>
+
 #include "vpfn_drv.h"
+#include "vpfn_engine.h"
 #include "vpfn_regs.h"
 #include "vpfn_trace.h"
 
 /* Descriptors in the ring. One stays free, since a full ring would look empty. */
 #define VPFN_RING_SIZE		8192
 #define VPFN_RING_CREDITS	(VPFN_RING_SIZE - 1)
-
-/*
- * Bytes that one descriptor processes. Small enough for a list of a page an
- * entry, and for RING_HEAD to move often: that is what tells a long job from a
- * hung one.
- */
-#define VPFN_CHUNK_SIZE		SZ_16M
 
 /* Without progress for so long the engine hangs. */
 #define VPFN_TIMEOUT		(2 * HZ)
@@ -51,57 +47,6 @@
 
 /* How often the driver's own job, which a client's data depends on, is tried. */
 #define VPFN_ATTEMPTS		3
-
-/** struct vpfn_desc - a descriptor; the specification is docs/specs/vpfn.rst in QEMU's tree */
-struct vpfn_desc {
-	u8 op;
-	u8 flags;
-	u8 src_space;
-	u8 dst_space;
-	__le32 fence;
-	__le64 length;
-	__le64 src_addr;
-	__le64 dst_addr;
-	__le32 src_count;
-	__le32 dst_count;
-	__le32 pattern;
-	u8 reserved[20];
-};
-
-static_assert(sizeof(struct vpfn_desc) == VPFN_DESC_SIZE);
-static_assert(offsetof(struct vpfn_desc, fence) == VPFN_DESC_FENCE);
-static_assert(offsetof(struct vpfn_desc, length) == VPFN_DESC_LENGTH);
-static_assert(offsetof(struct vpfn_desc, src_addr) == VPFN_DESC_SRC_ADDR);
-static_assert(offsetof(struct vpfn_desc, dst_addr) == VPFN_DESC_DST_ADDR);
-static_assert(offsetof(struct vpfn_desc, src_count) == VPFN_DESC_SRC_COUNT);
-static_assert(offsetof(struct vpfn_desc, dst_count) == VPFN_DESC_DST_COUNT);
-static_assert(offsetof(struct vpfn_desc, pattern) == VPFN_DESC_PATTERN);
-static_assert(offsetof(struct vpfn_desc, reserved) == VPFN_DESC_RESERVED);
-
-/** struct vpfn_entry - an entry of a list */
-struct vpfn_entry {
-	__le64 addr;
-	__le32 length;
-	__le32 reserved;
-};
-
-static_assert(sizeof(struct vpfn_entry) == VPFN_ENTRY_SIZE);
-static_assert(offsetof(struct vpfn_entry, length) == VPFN_ENTRY_LENGTH);
-
-/* A list in memory that the device reads */
-struct vpfn_list {
-	struct list_head link;
-	dma_addr_t addr;
-	size_t size;
-	struct vpfn_entry entries[];
-};
-
-/* A position in an operand: in VRAM, or in a scatterlist */
-struct vpfn_cursor {
-	u64 vram;
-	struct scatterlist *sg;
-	u64 skip;
-};
 
 static struct vpfn_device *sched_to_vpfn_device(struct drm_gpu_scheduler *sched)
 {
@@ -138,6 +83,7 @@ unsigned int vpfn_job_num_descs(u64 length)
 {
 	return max(DIV_ROUND_UP_ULL(length, VPFN_CHUNK_SIZE), 1);
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_job_num_descs);
 
 /* Give back what the job has from the DMA API. The device does not use it any more. */
 static void vpfn_job_unmap(struct vpfn_job *job)
@@ -247,7 +193,7 @@ void vpfn_job_abort(struct vpfn_job *job)
 	vpfn_job_free(job);
 }
 
-static void vpfn_cursor_advance(struct vpfn_cursor *cursor, u64 length)
+VISIBLE_IF_KUNIT void vpfn_cursor_advance(struct vpfn_cursor *cursor, u64 length)
 {
 	cursor->vram += length;
 	cursor->skip += length;
@@ -256,6 +202,7 @@ static void vpfn_cursor_advance(struct vpfn_cursor *cursor, u64 length)
 		cursor->sg = sg_next(cursor->sg);
 	}
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_cursor_advance);
 
 /* Where an operand begins for the device; nowhere if there is none */
 static struct vpfn_cursor vpfn_cursor_init(const struct vpfn_operand *operand)
@@ -275,8 +222,8 @@ static struct vpfn_cursor vpfn_cursor_init(const struct vpfn_operand *operand)
 }
 
 /* Write the entries for @length bytes to @entries, or just count them if that is NULL. */
-static unsigned int vpfn_cursor_entries(struct vpfn_cursor cursor, u64 length,
-					struct vpfn_entry *entries)
+VISIBLE_IF_KUNIT unsigned int vpfn_cursor_entries(struct vpfn_cursor cursor, u64 length,
+						  struct vpfn_entry *entries)
 {
 	unsigned int count = 0;
 
@@ -293,6 +240,7 @@ static unsigned int vpfn_cursor_entries(struct vpfn_cursor cursor, u64 length,
 	}
 	return count;
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_cursor_entries);
 
 /* Put the entries for @length bytes where the device can read them. */
 static struct vpfn_list *vpfn_job_add_list(struct vpfn_job *job, const struct vpfn_cursor *cursor,
@@ -409,6 +357,7 @@ int vpfn_job_add(struct vpfn_job *job, u8 op, const struct vpfn_operand *dst,
 
 	return 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_job_add);
 
 /**
  * vpfn_job_submit - give a job to the scheduler
