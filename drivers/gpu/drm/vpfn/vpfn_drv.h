@@ -25,7 +25,9 @@ struct drm_minor;
 struct drm_mode_create_dumb;
 struct drm_printer;
 struct p2pdma_provider;
+struct page;
 struct task_struct;
+struct vm_area_struct;
 struct vm_operations_struct;
 
 /** enum vpfn_leaf - levels of the page table at which an entry can map memory */
@@ -317,6 +319,15 @@ extern const struct vm_operations_struct vpfn_vm_ops;
 unsigned long vpfn_get_unmapped_area(struct file *file, unsigned long addr, unsigned long len,
 				     unsigned long pgoff, unsigned long flags);
 int vpfn_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma);
+
+#if IS_ENABLED(CONFIG_KUNIT)
+bool vpfn_pages_contiguous(struct page *const *pages, unsigned long count);
+bool vpfn_leaf_in_vma(const struct vm_area_struct *vma, unsigned long address,
+		      unsigned long size);
+pgoff_t vpfn_num_prefault(unsigned long address);
+unsigned long vpfn_area_align(unsigned long len, unsigned int max_order);
+unsigned long vpfn_area_begin(unsigned long area, unsigned long offset, unsigned long align);
+#endif
 
 /* vpfn_debugfs.c */
 void vpfn_debugfs_init(struct drm_minor *minor);

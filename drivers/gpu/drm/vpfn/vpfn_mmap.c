@@ -24,6 +24,8 @@
 #include <drm/ttm/ttm_tt.h>
 #include <drm/vpfn_drm.h>
 
+#include <kunit/visibility.h>
+
 #include "vpfn_drv.h"
 #include "vpfn_trace.h"
 
@@ -49,7 +51,7 @@ static unsigned int vpfn_max_order(void)
 	return 0;
 }
 
-static bool vpfn_pages_contiguous(struct page *const *pages, unsigned long count)
+VISIBLE_IF_KUNIT bool vpfn_pages_contiguous(struct page *const *pages, unsigned long count)
 {
 	unsigned long pfn = page_to_pfn(pages[0]), i;
 
@@ -59,6 +61,21 @@ static bool vpfn_pages_contiguous(struct page *const *pages, unsigned long count
 	}
 	return true;
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_pages_contiguous);
+
+/*
+ * R2: the core checks only the faulting address. A leaf that reaches out of the VMA
+ * outlives it, and may reach out of the buffer, into another client's memory: the
+ * VMA lies in the buffer, mmap() saw to that.
+ */
+VISIBLE_IF_KUNIT bool vpfn_leaf_in_vma(const struct vm_area_struct *vma, unsigned long address,
+				       unsigned long size)
+{
+	unsigned long addr = ALIGN_DOWN(address, size);
+
+	return addr >= vma->vm_start && vma->vm_end - addr >= size;
+}
+EXPORT_SYMBOL_IF_KUNIT(vpfn_leaf_in_vma);
 
 static vm_fault_t vpfn_fault_error(int err)
 {
@@ -165,15 +182,7 @@ static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
 	unsigned long page_offset, pfn;
 	vm_fault_t ret;
 
-	if (order > vpfn_max_order())
-		return VM_FAULT_FALLBACK;
-
-	/*
-	 * R2: the core checks only @addr. A leaf that reaches out of the VMA
-	 * outlives it, and may reach out of the buffer, into another client's
-	 * memory: the VMA lies in the buffer, mmap() saw to that.
-	 */
-	if (addr < vma->vm_start || vma->vm_end - addr < size)
+	if (order > vpfn_max_order() || !vpfn_leaf_in_vma(vma, vmf->address, size))
 		return VM_FAULT_FALLBACK;
 
 	ret = vpfn_vm_prepare(vmf);
@@ -274,10 +283,11 @@ static vm_fault_t vpfn_vm_fault_unplugged(struct vm_fault *vmf)
 }
 
 /* R9: how many pages to map from the fault on: none beyond the slot, where a leaf may begin. */
-static pgoff_t vpfn_num_prefault(unsigned long address)
+VISIBLE_IF_KUNIT pgoff_t vpfn_num_prefault(unsigned long address)
 {
 	return min(TTM_BO_VM_NUM_PREFAULT, (PMD_SIZE - (address & ~PMD_MASK)) >> PAGE_SHIFT);
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_num_prefault);
 
 static vm_fault_t vpfn_vm_fault(struct vm_fault *vmf)
 {
@@ -448,6 +458,25 @@ static unsigned long vpfn_mapping_offset(struct file *file, unsigned long pgoff)
 	return offset;
 }
 
+/* The alignment that lets @len bytes have leaves of up to @max_order; PAGE_SIZE if none helps. */
+VISIBLE_IF_KUNIT unsigned long vpfn_area_align(unsigned long len, unsigned int max_order)
+{
+	if (max_order >= PUD_ORDER && len >= PUD_SIZE)
+		return PUD_SIZE;
+	if (max_order >= PMD_ORDER && len >= PMD_SIZE)
+		return PMD_SIZE;
+	return PAGE_SIZE;
+}
+EXPORT_SYMBOL_IF_KUNIT(vpfn_area_align);
+
+/* The first address from @area on that is congruent to @offset modulo @align, a power of two. */
+VISIBLE_IF_KUNIT unsigned long vpfn_area_begin(unsigned long area, unsigned long offset,
+					       unsigned long align)
+{
+	return area + ((offset - area) & (align - 1));
+}
+EXPORT_SYMBOL_IF_KUNIT(vpfn_area_begin);
+
 /**
  * vpfn_get_unmapped_area - find an address at which large leaves are possible
  * @file: the DRM file
@@ -465,14 +494,10 @@ static unsigned long vpfn_mapping_offset(struct file *file, unsigned long pgoff)
 unsigned long vpfn_get_unmapped_area(struct file *file, unsigned long addr, unsigned long len,
 				     unsigned long pgoff, unsigned long flags)
 {
-	unsigned int max_order = vpfn_max_order();
-	unsigned long align, area;
+	unsigned long align = vpfn_area_align(len, vpfn_max_order());
+	unsigned long area;
 
-	if (max_order >= PUD_ORDER && len >= PUD_SIZE)
-		align = PUD_SIZE;
-	else if (max_order >= PMD_ORDER && len >= PMD_SIZE)
-		align = PMD_SIZE;
-	else
+	if (align == PAGE_SIZE)
 		return mm_get_unmapped_area(file, addr, len, 0, flags);
 
 	if (addr || (flags & MAP_FIXED)) {
@@ -485,5 +510,5 @@ unsigned long vpfn_get_unmapped_area(struct file *file, unsigned long addr, unsi
 	if (IS_ERR_VALUE(area))
 		return mm_get_unmapped_area(file, 0, len, 0, flags);
 
-	return area + ((vpfn_mapping_offset(file, pgoff) - area) & (align - 1));
+	return vpfn_area_begin(area, vpfn_mapping_offset(file, pgoff), align);
 }
