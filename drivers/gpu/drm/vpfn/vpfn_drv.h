@@ -24,6 +24,8 @@ struct drm_file;
 struct drm_minor;
 struct drm_mode_create_dumb;
 struct drm_printer;
+struct drm_vpfn_cmd;
+struct drm_vpfn_submit;
 struct p2pdma_provider;
 struct page;
 struct task_struct;
@@ -279,6 +281,13 @@ void vpfn_job_abort(struct vpfn_job *job);
 int vpfn_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file);
 int vpfn_ioctl_wait(struct drm_device *drm, void *data, struct drm_file *file);
 
+#if IS_ENABLED(CONFIG_KUNIT)
+int vpfn_submit_check(const struct drm_vpfn_submit *args);
+int vpfn_cmd_check(const struct drm_vpfn_cmd *cmd);
+int vpfn_cmd_check_ranges(const struct drm_vpfn_cmd *cmd, const struct drm_gem_object *dst,
+			  const struct drm_gem_object *src);
+#endif
+
 /* vpfn_vram.c */
 int vpfn_vram_init(struct vpfn_device *vdev);
 void vpfn_vram_unplug(struct vpfn_device *vdev);
@@ -293,6 +302,12 @@ int vpfn_bo_access(struct vpfn_bo *bo, u64 offset, void *buf, int len, bool writ
 int vpfn_bo_move_to_system(struct vpfn_bo *bo);
 int vpfn_bo_init(struct vpfn_device *vdev, struct vpfn_bo *bo, struct dma_resv *resv,
 		 void (*destroy)(struct ttm_buffer_object *tbo));
+
+#if IS_ENABLED(CONFIG_KUNIT)
+u32 vpfn_bo_alignment(u64 size);
+unsigned int vpfn_bo_places(struct vpfn_device *vdev, u32 placement, u32 flags,
+			    struct ttm_place *places);
+#endif
 
 /* vpfn_gem.c */
 struct vpfn_bo *vpfn_bo_create(struct vpfn_device *vdev, u64 size, u32 placement, u32 flags,

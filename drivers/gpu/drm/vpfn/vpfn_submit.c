@@ -21,6 +21,8 @@
 #include <drm/drm_utils.h>
 #include <drm/vpfn_drm.h>
 
+#include <kunit/visibility.h>
+
 #include "vpfn_drv.h"
 #include "vpfn_regs.h"
 
@@ -68,8 +70,21 @@ static u64 vpfn_cmd_dst_length(const struct drm_vpfn_cmd *cmd)
 	return cmd->op == DRM_VPFN_CMD_CRC32C ? VPFN_CRC_SIZE : cmd->length;
 }
 
-/* The rules of the uAPI header that need no buffers */
-static int vpfn_cmd_check(const struct drm_vpfn_cmd *cmd)
+/* The rules of the uAPI header for a submission as a whole */
+VISIBLE_IF_KUNIT int vpfn_submit_check(const struct drm_vpfn_submit *args)
+{
+	if (args->flags || !args->num_cmds)
+		return -EINVAL;
+	if (args->num_cmds > DRM_VPFN_SUBMIT_CMDS_MAX ||
+	    args->num_in_syncs > DRM_VPFN_SUBMIT_SYNCS_MAX ||
+	    args->num_out_syncs > DRM_VPFN_SUBMIT_SYNCS_MAX)
+		return -E2BIG;
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(vpfn_submit_check);
+
+/* The rules for a command that need no buffers */
+VISIBLE_IF_KUNIT int vpfn_cmd_check(const struct drm_vpfn_cmd *cmd)
 {
 	if (cmd->op > DRM_VPFN_CMD_CRC32C)
 		return -EINVAL;
@@ -91,6 +106,7 @@ static int vpfn_cmd_check(const struct drm_vpfn_cmd *cmd)
 		return -EINVAL;
 	return 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_cmd_check);
 
 /* May @length bytes at @offset of @obj be accessed? */
 static int vpfn_range_check(const struct drm_gem_object *obj, u64 offset, u64 length)
@@ -98,29 +114,31 @@ static int vpfn_range_check(const struct drm_gem_object *obj, u64 offset, u64 le
 	return offset > obj->size || length > obj->size - offset ? -EINVAL : 0;
 }
 
-/* The rules that need the buffers: ranges lie in them, and do not overlap */
-static int vpfn_cmd_check_ranges(const struct vpfn_cmd *cmd)
+/* The rules that need the buffers, NULL if not used: ranges lie in them, and do not overlap */
+VISIBLE_IF_KUNIT int vpfn_cmd_check_ranges(const struct drm_vpfn_cmd *cmd,
+					   const struct drm_gem_object *dst,
+					   const struct drm_gem_object *src)
 {
-	const struct drm_vpfn_cmd *args = &cmd->args;
-	u64 dst_length = vpfn_cmd_dst_length(args);
+	u64 dst_length = vpfn_cmd_dst_length(cmd);
 	int ret;
 
-	if (cmd->dst) {
-		ret = vpfn_range_check(cmd->dst, args->dst_offset, dst_length);
+	if (dst) {
+		ret = vpfn_range_check(dst, cmd->dst_offset, dst_length);
 		if (ret)
 			return ret;
 	}
-	if (!cmd->src)
+	if (!src)
 		return 0;
 
-	ret = vpfn_range_check(cmd->src, args->src_offset, args->length);
+	ret = vpfn_range_check(src, cmd->src_offset, cmd->length);
 	if (ret)
 		return ret;
-	if (cmd->src == cmd->dst && args->src_offset < args->dst_offset + dst_length &&
-	    args->dst_offset < args->src_offset + args->length)
+	if (src == dst && cmd->src_offset < cmd->dst_offset + dst_length &&
+	    cmd->dst_offset < cmd->src_offset + cmd->length)
 		return -EINVAL;
 	return 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_cmd_check_ranges);
 
 static int vpfn_submission_get_cmds(struct vpfn_submission *sub)
 {
@@ -149,7 +167,7 @@ static int vpfn_submission_get_cmds(struct vpfn_submission *sub)
 			if (!cmd->dst)
 				return -ENOENT;
 		}
-		ret = vpfn_cmd_check_ranges(cmd);
+		ret = vpfn_cmd_check_ranges(&cmd->args, cmd->dst, cmd->src);
 		if (ret)
 			return ret;
 	}
@@ -415,12 +433,9 @@ int vpfn_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 	struct vpfn_submission sub = { .file = file, .args = data };
 	int ret, idx;
 
-	if (sub.args->flags || !sub.args->num_cmds)
-		return -EINVAL;
-	if (sub.args->num_cmds > DRM_VPFN_SUBMIT_CMDS_MAX ||
-	    sub.args->num_in_syncs > DRM_VPFN_SUBMIT_SYNCS_MAX ||
-	    sub.args->num_out_syncs > DRM_VPFN_SUBMIT_SYNCS_MAX)
-		return -E2BIG;
+	ret = vpfn_submit_check(sub.args);
+	if (ret)
+		return ret;
 
 	ret = vpfn_submission_get_cmds(&sub);
 	if (!ret)

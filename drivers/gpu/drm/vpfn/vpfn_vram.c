@@ -31,6 +31,8 @@
 #include <drm/ttm/ttm_tt.h>
 #include <drm/vpfn_drm.h>
 
+#include <kunit/visibility.h>
+
 #include "vpfn_drv.h"
 #include "vpfn_regs.h"
 #include "vpfn_trace.h"
@@ -67,6 +69,7 @@ bool vpfn_vram_visible(struct vpfn_device *vdev, const struct ttm_resource *res)
 {
 	return ((u64)res->start << PAGE_SHIFT) + res->size <= vdev->visible_size;
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_vram_visible);
 
 /* What it counts for in vpfn_system_bytes: others pay for what is imported. */
 static u64 vpfn_tt_bytes(const struct ttm_tt *tt)
@@ -195,7 +198,7 @@ void vpfn_vram_unplug(struct vpfn_device *vdev)
 }
 
 /* A leaf needs a pfn aligned to its size: align a buffer to the largest leaf that fits into it. */
-static u32 vpfn_bo_alignment(u64 size)
+VISIBLE_IF_KUNIT u32 vpfn_bo_alignment(u64 size)
 {
 	if (size >= PUD_SIZE)
 		return PUD_SIZE >> PAGE_SHIFT;
@@ -203,13 +206,14 @@ static u32 vpfn_bo_alignment(u64 size)
 		return PMD_SIZE >> PAGE_SHIFT;
 	return 1;
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_bo_alignment);
 
 /*
  * Where a buffer of @placement may be, best first. TTM tries "desired" places
  * without evicting anyone, and only then those that are not, by force.
  */
-static unsigned int vpfn_bo_places(struct vpfn_device *vdev, u32 placement, u32 flags,
-				   struct ttm_place *places)
+VISIBLE_IF_KUNIT unsigned int vpfn_bo_places(struct vpfn_device *vdev, u32 placement, u32 flags,
+					     struct ttm_place *places)
 {
 	u32 vram_flags = placement & DRM_VPFN_PLACEMENT_SYSTEM ? TTM_PL_FLAG_DESIRED : 0;
 	unsigned int n = 0;
@@ -230,6 +234,7 @@ static unsigned int vpfn_bo_places(struct vpfn_device *vdev, u32 placement, u32 
 
 	return n;
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_bo_places);
 
 /**
  * vpfn_bo_init - give a new buffer memory
