@@ -18,7 +18,7 @@
 readonly exit_panic=201 exit_hang=202 exit_no_boot=203 exit_qemu=204
 readonly vram_mib=4096 small_vram_mib=256 small_visible_mib=64 guest_memory=2G
 # User space has to be reached within this time; TCG on a loaded host is slow
-readonly boot_limit=60
+readonly boot_limit=120
 
 flavour=fast
 limit=600
@@ -198,7 +198,7 @@ judge() {
 		code=$(<"$dir/guest/exit-code")
 		[ "$code" -ne 0 ] || exit 0
 		end "$code" "the program failed with exit code $code: $* (output: $dir/output.log, kernel log: $console)"
-	elif [ ! -e "$dir/guest/booted" ] && [ -s "$dir/qemu.log" ]; then
+	elif [ ! -e "$dir/guest/booted" ] && [ ! -e "$scratch/limit" ] && [ -s "$dir/qemu.log" ]; then
 		end $exit_qemu "QEMU did not start the VM: $(tail -n 1 "$dir/qemu.log") (log: $dir/qemu.log)"
 	elif [ ! -e "$dir/guest/booted" ]; then
 		end $exit_no_boot "the VM never booted: no user space within $boot_limit s (log: $console)"
