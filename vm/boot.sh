@@ -17,6 +17,7 @@
 
 readonly exit_panic=201 exit_hang=202 exit_no_boot=203 exit_qemu=204
 readonly vram_mib=4096 small_vram_mib=256 small_visible_mib=64 guest_memory=2G
+readonly generic_tests=/usr/libexec/igt-gpu-tools
 # User space has to be reached within this time; TCG on a loaded host is slow
 readonly boot_limit=120
 
@@ -61,6 +62,21 @@ fill_payload() {
 	cp -a "$top/vm/guest" "$payload/guest"
 	# For kexec
 	cp "$kernel/bzImage" "$payload"
+	add_generic_tests
+}
+
+# IGT's tests that run on any DRM driver: the files of the distribution's package, on the
+# guest's own disk
+add_generic_tests() {
+	local test programs=()
+
+	mkdir "$payload/generic"
+	mapfile -t programs < <(grep -v '^#' "$top/tests/generic/programs.txt")
+	for test in "${programs[@]}"; do
+		[ -x "$rootfs/sysroot$generic_tests/$test" ] || die "the distribution's IGT has no test $test"
+		ln -s "$generic_tests/$test" "$payload/generic/$test"
+	done
+	printf 'TESTLIST\n%s\nEND TESTLIST\n' "${programs[*]}" >"$payload/generic/test-list.txt"
 }
 
 # In memory if there is room, because all of it may be touched; otherwise beside the logs
