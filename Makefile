@@ -2,7 +2,7 @@
 # Every command of the project. What they write lands in out/, or where OUT= says;
 # what they build is kept in ${XDG_CACHE_HOME:-~/.cache}/vpfn.
 
-.PHONY: help run check qtest fuzz-device igt lint selftest shell kernel-tree qemu-tree igt-tree clean
+.PHONY: help run check coverage qtest fuzz-device fuzz-driver igt lint selftest shell kernel-tree qemu-tree igt-tree clean
 .SILENT:
 
 ## help: this list
@@ -17,6 +17,10 @@ run:
 check:
 	vm/check.sh
 
+## coverage: run all tests with a driver that counts its lines; results in out/coverage/
+coverage:
+	vm/coverage.sh
+
 ## qtest: the device's own tests, without a guest; results in out/check/
 qtest:
 	vm/qtest.sh
@@ -24,6 +28,10 @@ qtest:
 ## fuzz-device: QEMU's fuzzer on the device, for SECONDS=600; findings in out/fuzz/
 fuzz-device:
 	vm/fuzz-device.sh $(SECONDS)
+
+## fuzz-driver: random calls of user space to the driver on the debug kernel, for SECONDS=1200, SEED=
+fuzz-driver:
+	vm/fuzz-driver.sh $(or $(SECONDS),1200) $(SEED)
 
 ## igt IGT_SRC=...: build the tests in a copy of that IGT tree, list, describe, skip
 igt:

@@ -1,0 +1,58 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Which lines of the driver does no test run? Runs make check's tests on the coverage kernel.
+# In out/coverage/, summary.txt has the lines per file, and uncovered.txt each line that
+# never ran; the last line is the sum.
+# usage: coverage.sh [--tests REGEX]
+
+. "$(dirname "$0")/lib.sh"
+
+dir=$out/coverage
+counts=$dir/guest/gcov
+driver=drivers/gpu/drm/vpfn
+
+# Each line that has code, as FILE LINE COUNT. A line of a header is in several objects.
+lines() {
+	local object
+
+	for object in "$counts"/*.gcda; do
+		(cd "$counts" && gcov --json-format --stdout "$(basename "$object")")
+	done | jq -r '.files[] | select(.file | contains("/vpfn/")) | (.file | sub(".*/"; "")) as $file |
+		.lines[] | "\($file) \(.line_number) \(.count)"' |
+		awk '{ count[$1 " " $2] += $3 } END { for (line in count) print line, count[line] }' |
+		sort -k1,1 -k2,2n
+}
+
+summary() {
+	awk '
+		{ all[$1]++; ran[$1] += $3 > 0; total++; covered += $3 > 0 }
+		function row(name, of, n) { printf "%-24s %5d of %5d lines  %5.1f %%\n", name, n, of, 100 * n / of }
+		END {
+			for (file in all)
+				row(file, all[file], ran[file]) | "sort"
+			close("sort")
+			if (!total)
+				exit 1
+			row("all", total, covered)
+		}' "$dir/lines.txt"
+}
+
+# With the text of the lines, where the counted source is still the one that is here
+uncovered() {
+	local file line
+
+	awk '$3 == 0 { print $1, $2 }' "$dir/lines.txt" | while read -r file line; do
+		echo "$file:$line:$(sed -n "${line}p" "$top/$driver/$file")"
+	done
+}
+
+verdict=0
+"$top/vm/check.sh" --flavour coverage --name coverage "$@" || verdict=$?
+[ -d "$counts" ] || die "the guest left no counts in $counts"
+kernel=$("$top/vm/linux.sh" coverage)
+cp "$kernel"/gcov/*.gcno "$counts"
+lines >"$dir/lines.txt"
+summary >"$dir/summary.txt" || die "no line of the driver has a count: does gcov fit the compiler? (counts: $counts)"
+uncovered >"$dir/uncovered.txt"
+cat "$dir/uncovered.txt" "$dir/summary.txt"
+exit $verdict
