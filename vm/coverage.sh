@@ -23,18 +23,14 @@ lines() {
 		sort -k1,1 -k2,2n
 }
 
-summary() {
-	awk '
-		{ all[$1]++; ran[$1] += $3 > 0; total++; covered += $3 > 0 }
-		function row(name, of, n) { printf "%-24s %5d of %5d lines  %5.1f %%\n", name, n, of, 100 * n / of }
+# percentages FIELD: the lines with a count, by what that field says
+percentages() {
+	awk -v field="$1" '
+		{ name = field ? $field : "all"; all[name]++; ran[name] += $3 > 0 }
 		END {
-			for (file in all)
-				row(file, all[file], ran[file]) | "sort"
-			close("sort")
-			if (!total)
-				exit 1
-			row("all", total, covered)
-		}' "$dir/lines.txt"
+			for (name in all)
+				printf "%-24s %5d of %5d lines  %5.1f %%\n", name, ran[name], all[name], 100 * ran[name] / all[name]
+		}' "$dir/lines.txt" | sort
 }
 
 # With the text of the lines, where the counted source is still the one that is here
@@ -52,7 +48,11 @@ verdict=0
 kernel=$("$top/vm/linux.sh" coverage)
 cp "$kernel"/gcov/*.gcno "$counts"
 lines >"$dir/lines.txt"
-summary >"$dir/summary.txt" || die "no line of the driver has a count: does gcov fit the compiler? (counts: $counts)"
+[ -s "$dir/lines.txt" ] || die "no line of the driver has a count: does gcov fit the compiler? (counts: $counts)"
+{
+	percentages 1
+	percentages 0
+} >"$dir/summary.txt"
 uncovered >"$dir/uncovered.txt"
 cat "$dir/uncovered.txt" "$dir/summary.txt"
 exit $verdict

@@ -145,10 +145,13 @@ work=$cache/build/linux-$(hash_words "$source" "$(compiler)")
 id=$(hash_words "$source_id" "$(compiler)" "$(hash_files drivers/gpu/drm/vpfn include/uapi \
 	"${fragments[@]}" vm/linux.sh vm/trees.sh)")
 result=$cache/linux/$flavour-$id
-build=$work/build-$configuration
+# Branches with other options do not take turns in compiling everything again. What the
+# driver's own options change is little.
+build=$work/$configuration-$(hash_words "$(cd "$top" && grep -hE '^CONFIG_' "${fragments[@]}" | grep -v '^CONFIG_DRM_VPFN' | sort)")
 
-if ! found "$result" || ! found "$work"; then
-	prune linux build
+if ! found "$result" || ! found "$work" || ! found "$build"; then
+	touch -c "$work/tree"
+	prune linux build "build/$(basename "$work")"
 	new=$(scratch "$result")
 	step "linux-$flavour" "building the $flavour kernel with the vpfn driver: no build of this state is cached" \
 		build "$source" "$build" "$new"
