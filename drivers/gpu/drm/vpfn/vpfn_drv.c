@@ -379,6 +379,22 @@ static void vpfn_pci_remove(struct pci_dev *pdev)
 	vpfn_vram_unplug(vdev);
 }
 
+/* A reset of the function stops the engine, and keeps VRAM. */
+static void vpfn_pci_reset_prepare(struct pci_dev *pdev)
+{
+	vpfn_engine_suspend(pci_get_drvdata(pdev));
+}
+
+static void vpfn_pci_reset_done(struct pci_dev *pdev)
+{
+	vpfn_engine_resume(pci_get_drvdata(pdev));
+}
+
+static const struct pci_error_handlers vpfn_pci_err_handler = {
+	.reset_prepare = vpfn_pci_reset_prepare,
+	.reset_done = vpfn_pci_reset_done,
+};
+
 static const struct pci_device_id vpfn_pci_ids[] = {
 	{ PCI_DEVICE(VPFN_PCI_VENDOR_ID, VPFN_PCI_DEVICE_ID) },
 	{ }
@@ -392,6 +408,7 @@ static struct pci_driver vpfn_pci_driver = {
 	.remove = vpfn_pci_remove,
 	/* The engine may not write to memory while the next kernel starts. */
 	.shutdown = vpfn_pci_remove,
+	.err_handler = &vpfn_pci_err_handler,
 	.driver.pm = pm_ptr(&vpfn_pm_ops),
 };
 module_pci_driver(vpfn_pci_driver);
