@@ -206,6 +206,10 @@ static void vpfn_import_invalidate(struct dma_buf_attachment *attach)
 {
 	struct vpfn_bo *bo = gem_to_vpfn_bo(attach->importer_priv);
 
+	/* Nothing is known yet, maybe because it moves for vpfn_import_map(), which goes on. */
+	if (!bo->tbo.ttm || !bo->tbo.ttm->sg)
+		return;
+
 	if (!vpfn_import_forget(&bo->tbo))
 		return;
 
