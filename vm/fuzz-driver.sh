@@ -13,7 +13,7 @@ dir=$out/fuzz-driver
 status=0
 
 say "fuzzing the driver for $seconds s with seed $seed"
-"$top/vm/boot.sh" --flavour debug --limit $((seconds + 300)) \
+"$top/vm/boot.sh" --flavour debug --limit $((seconds + 900)) \
 	fuzz-driver /vpfn/guest/fuzz --seconds "$seconds" --seed "$seed" || status=$?
 if [ -s "$dir/guest/log.txt" ]; then
 	say "the kernel warned: $(head -n 1 "$dir/guest/log.txt") (all of it: $dir/guest/log.txt)"
