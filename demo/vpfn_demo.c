@@ -167,7 +167,7 @@ static void show_leaves(void)
 
 	printf("\n1. Each page of a buffer touched once: what does the page table hold?\n");
 	printf("   buffer   largest leaf allowed   leaf in the page-table dump"
-	       "   minor faults   growth of VmPTE\n");
+	       "   faults         growth of VmPTE\n");
 	for (size_t i = 0; i < count; i++) {
 		show_cost(&costs[i], &leaves[i]);
 		munmap(costs[i].map, costs[i].bo->size);
