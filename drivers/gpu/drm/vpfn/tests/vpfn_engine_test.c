@@ -7,7 +7,6 @@
 #include <kunit/device.h>
 #include <kunit/test.h>
 
-#include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
@@ -233,24 +232,19 @@ static void vpfn_test_job_add_crc(struct kunit *test)
 	});
 }
 
-/*
- * System memory: an address where one piece of memory will do, else a list of them. The
- * buffer is an imported one, so that the pieces are of the test's choice.
- */
+/* System memory: an address where one piece of memory will do, else a list of them */
 static void vpfn_test_job_add_lists(struct kunit *test)
 {
 	struct vpfn_job *job = vpfn_test_job(test, 2);
 	struct vpfn_bo *bo = kunit_kzalloc(test, sizeof(*bo), GFP_KERNEL);
 	struct ttm_resource res = { .mem_type = TTM_PL_SYSTEM };
 	struct vpfn_operand dst = { .bo = bo, .res = &res, .offset = 0x1000 };
-	struct dma_buf_attachment attach = {};
 	struct scatterlist sgl[3];
 	struct sg_table sgt = { .sgl = sgl };
 	struct ttm_tt tt = { .sg = &sgt };
 	struct vpfn_list *list;
 
 	KUNIT_ASSERT_NOT_NULL(test, bo);
-	bo->tbo.base.import_attach = &attach;
 	bo->tbo.ttm = &tt;
 	sg_init_table(sgl, ARRAY_SIZE(sgl));
 	sg_dma_address(&sgl[0]) = 0x40000000;
