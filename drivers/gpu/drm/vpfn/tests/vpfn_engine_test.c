@@ -127,7 +127,6 @@ static struct vpfn_job *vpfn_test_job(struct kunit *test, unsigned int max_descs
 	job->max_descs = max_descs;
 	job->descs = kunit_kcalloc(test, max_descs, sizeof(*job->descs), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, job->descs);
-	INIT_LIST_HEAD(&job->tables);
 	INIT_LIST_HEAD(&job->lists);
 	return job;
 }
