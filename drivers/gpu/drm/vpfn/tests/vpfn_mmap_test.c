@@ -71,7 +71,7 @@ static void vpfn_test_pages_contiguous(struct kunit *test)
 	unsigned int i, k;
 
 	for (i = 0; i < ARRAY_SIZE(pages); i++)
-		pages[i] = nth_page(first, i);
+		pages[i] = first + i;
 	KUNIT_EXPECT_TRUE(test, vpfn_pages_contiguous(pages, 1));
 	KUNIT_EXPECT_TRUE(test, vpfn_pages_contiguous(pages, ARRAY_SIZE(pages)));
 
