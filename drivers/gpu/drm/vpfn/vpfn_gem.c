@@ -12,6 +12,7 @@
 #include <drm/drm_drv.h>
 #include <drm/drm_dumb_buffers.h>
 #include <drm/drm_file.h>
+#include <drm/drm_fourcc.h>
 #include <drm/drm_gem_ttm_helper.h>
 #include <drm/drm_prime.h>
 #include <drm/drm_print.h>
@@ -231,6 +232,10 @@ int vpfn_dumb_create(struct drm_file *file, struct drm_device *drm,
 {
 	struct vpfn_bo *bo;
 	int ret;
+
+	/* Of what is no color mode the helper guesses the size, and warns about it. */
+	if (drm_driver_color_mode_format(drm, args->bpp) == DRM_FORMAT_INVALID)
+		return -EINVAL;
 
 	ret = drm_mode_size_dumb(drm, args, 0, 0);
 	if (ret)
