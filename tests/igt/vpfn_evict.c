@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What becomes of a buffer when memory is short? Eviction, swapping, memory that runs out: the
+ * buffer moves, and its contents do not change.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "igt.h"
+#include "vpfn_arena.h"
+#include "vpfn_bo.h"
+#include "vpfn_card.h"
+#include "vpfn_job.h"
+#include "vpfn_leaf.h"
+#include "vpfn_model.h"
+#include "vpfn_pattern.h"
+#include "vpfn_pressure.h"
+#include "vpfn_view.h"
+
+IGT_TEST_DESCRIPTION("Buffers of vpfn that are evicted and swapped out, and what is left of them.");
+
+#define VRAM		DRM_VPFN_PLACEMENT_VRAM
+#define SYSTEM		DRM_VPFN_PLACEMENT_SYSTEM
+#define CPU_ACCESS	DRM_VPFN_GEM_CREATE_CPU_ACCESS
+
+#define MIB		(1ull << 20)
+#define SMALL		(3 * VPFN_PAGE)
+#define SCRATCH		0x5c2a7c40
+
+static struct vpfn_arena arena;
+static int big = -1;
+static uint64_t pages_limit;
+
+static void restore_pages_limit(int sig)
+{
+	(void)sig;
+	if (pages_limit)
+		vpfn_pages_limit_set(pages_limit);
+}
+
+static void create(uint64_t size, uint32_t placement, uint32_t flags, struct vpfn_bo *bo)
+{
+	igt_assert_eq(vpfn_bo_create_in(arena.fd, size, placement, flags, bo), 0);
+}
+
+/* Several times what fits in, of all sizes, used by CPU and engine in turn. */
+static void test_pressure(unsigned int times)
+{
+	const uint64_t sizes[] = {
+		32 * MIB, VPFN_PAGE, VPFN_LARGE, VPFN_2M, SMALL, 8 * MIB, MIB, 17 * VPFN_PAGE,
+		4 * MIB + VPFN_PAGE,
+	};
+	struct vpfn_set set = { .arena = &arena };
+
+	vpfn_require_room((times - 1) * arena.vram + 2 * sizes[0]);
+	for (unsigned int i = 0; set.bytes < times * arena.vram; i++) {
+		vpfn_set_create(&set, sizes[i % ARRAY_SIZE(sizes)], VRAM, i % 2 ? CPU_ACCESS : 0);
+		vpfn_set_fill(&set, i);
+		igt_assert_eq(vpfn_where(arena.fd, &set.bos[i]), VRAM);
+	}
+	igt_assert(vpfn_set_in_vram(&set) <= arena.vram);
+
+	vpfn_set_assert_seen(&set, VPFN_BY_MAPPING);
+	for (unsigned int i = 0; i < set.count; i += 2) {
+		if (set.bos[i].size <= 4 * MIB)
+			vpfn_set_write(&set, i);
+	}
+	vpfn_set_assert_seen(&set, VPFN_BY_ENGINE);
+	igt_assert(vpfn_set_in_vram(&set) <= arena.vram);
+	vpfn_set_close(&set);
+}
+
+/* The pattern of the whole buffer, written by the CPU, as the engine sees its ends. */
+static void check_ends_by_engine(int file, const struct vpfn_bo *bo,
+				 const struct vpfn_pattern *pattern)
+{
+	uint64_t len = 2 * VPFN_2M;
+	void *bytes = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const uint64_t ends[] = { 0, bo->size - len };
+	uint32_t crc;
+
+	igt_assert(bytes != MAP_FAILED);
+	for (unsigned int i = 0; i < ARRAY_SIZE(ends); i++) {
+		memset(bytes, 0, len);
+		vpfn_pattern_fill(pattern, (char *)bytes - ends[i], ends[i], ends[i] + len);
+		igt_assert_eq(vpfn_crc(file, bo, ends[i], len, &crc), 0);
+		igt_assert_eq_u64(crc, vpfn_crc32c(bytes, len));
+	}
+	munmap(bytes, len);
+}
+
+/* All of the buffer is as it must be, through a mapping and not through the page table. */
+static void check_mapping(const struct vpfn_pattern *pattern, const void *map)
+{
+	uint64_t size = pattern->size;
+
+	igt_assert_eq_u64(vpfn_pattern_check(pattern, map, 0, size), size);
+	igt_assert_eq_u64(vpfn_pattern_check_by_ptrace(pattern, map, 0, size), size);
+}
+
+static void assert_levels(int file, const char *map, uint64_t size, enum vpfn_level level)
+{
+	vpfn_assert_level(file, map, level);
+	vpfn_assert_level(file, map + size - VPFN_PAGE, level);
+}
+
+/*
+ * One mapping is used in system memory, too. The page tables that it needs there stay (rule 4),
+ * so that its leaves can be as large again only if they were as large there.
+ */
+static void test_evict(enum vpfn_level level)
+{
+	struct vpfn_pattern pattern = {
+		.seed = level, .size = level == VPFN_PUD ? VPFN_1G : 3 * VPFN_2M,
+	};
+	int file = level == VPFN_PUD ? big : arena.fd;
+	struct vpfn_leaf outside;
+	char *used, *kept;
+	struct vpfn_bo bo;
+
+	vpfn_require_room(pattern.size);
+	igt_assert_eq(vpfn_limit_set(level), 0);
+	igt_assert_eq(vpfn_bo_create(file, pattern.size, &bo), 0);
+	used = vpfn_map_whole(file, &bo);
+	kept = vpfn_map_whole(file, &bo);
+	vpfn_pattern_fill(&pattern, used, 0, pattern.size);
+	igt_assert_eq_u64(vpfn_pattern_check(&pattern, kept, 0, pattern.size), pattern.size);
+	assert_levels(file, used, pattern.size, level);
+	assert_levels(file, kept, pattern.size, level);
+
+	igt_assert_eq(vpfn_evict(file), 0);
+	igt_assert_eq(vpfn_where(file, &bo), SYSTEM);
+	assert_levels(file, used, pattern.size, VPFN_NONE);
+	assert_levels(file, kept, pattern.size, VPFN_NONE);
+
+	/* Nobody brings it back for a touch, and what is written there counts. */
+	check_mapping(&pattern, used);
+	pattern.seed += 10;
+	vpfn_pattern_fill(&pattern, used, 0, pattern.size);
+	igt_assert_eq(vpfn_where(file, &bo), SYSTEM);
+	igt_assert_eq(vpfn_leaf_from_driver(file, used, &outside), 0);
+
+	check_ends_by_engine(file, &bo, &pattern);
+	igt_assert_eq(vpfn_where(file, &bo), VRAM);
+	assert_levels(file, used, pattern.size, VPFN_NONE);
+	check_mapping(&pattern, used);
+	check_mapping(&pattern, kept);
+	assert_levels(file, kept, pattern.size, level);
+	if (outside.level == level)
+		vpfn_assert_level(file, used, level);
+	munmap(used, pattern.size);
+	munmap(kept, pattern.size);
+	vpfn_bo_close(file, &bo);
+}
+
+#define SWAP_COUNT	12
+
+/* Some in system memory by choice, some evicted; some written by the CPU, some by the engine. */
+static void set_for_swap(struct vpfn_set *set)
+{
+	for (unsigned int i = 0; i < SWAP_COUNT; i++) {
+		vpfn_set_create(set, VPFN_2M, i % 2 ? SYSTEM : VRAM, CPU_ACCESS);
+		if (i % 4 < 2)
+			vpfn_set_fill(set, i);
+		else
+			vpfn_set_write(set, i);
+	}
+	igt_assert_eq(vpfn_evict(arena.fd), 0);
+	igt_assert_eq_u64(vpfn_set_in_vram(set), 0);
+}
+
+static void swap_out(const struct vpfn_set *set)
+{
+	uint64_t before, after;
+	struct vpfn_bo bo;
+
+	/* Who needs a page now sends all others out. */
+	igt_assert_eq(vpfn_shmem_size(&before), 0);
+	igt_assert_eq(vpfn_pages_limit_set(1), 0);
+	create(VPFN_2M, SYSTEM, 0, &bo);
+	igt_assert_eq(vpfn_fill(arena.fd, &bo, 0, VPFN_2M, SCRATCH), 0);
+	vpfn_bo_close(arena.fd, &bo);
+	igt_assert_eq(vpfn_shmem_size(&after), 0);
+	igt_info("%lld of %llu KiB are swapped out\n", (long long)(after - before) >> 10,
+		 (unsigned long long)set->bytes >> 10);
+	igt_assert(after >= before + set->bytes / 4 * 3);
+}
+
+static bool shmem_is_back(const void *arg)
+{
+	const uint64_t *before = arg;
+	uint64_t now;
+
+	return !vpfn_shmem_size(&now) && now <= *before + MIB;
+}
+
+static void test_swap(enum vpfn_observer by)
+{
+	struct vpfn_set set = { .arena = &arena };
+	uint64_t before;
+
+	set_for_swap(&set);
+	igt_assert_eq(vpfn_shmem_size(&before), 0);
+	swap_out(&set);
+
+	/* Twice: with each that comes back others go, as long as the limit is low. */
+	vpfn_set_assert_seen(&set, by);
+	vpfn_set_assert_seen(&set, by);
+	igt_assert_eq(vpfn_pages_limit_set(pages_limit), 0);
+	vpfn_set_assert_seen(&set, VPFN_BY_ENGINE);
+	vpfn_set_assert_seen(&set, VPFN_BY_MAPPING);
+
+	/* Nothing is left behind in shared memory. */
+	vpfn_set_close(&set);
+	igt_assert_eq(vpfn_wait_until(shmem_is_back, &before), 0);
+}
+
+static void test_swap_mapped(void)
+{
+	struct vpfn_set set = { .arena = &arena };
+	char *maps[SWAP_COUNT];
+
+	/* The mappings were there, and touched, before. */
+	set_for_swap(&set);
+	for (unsigned int i = 0; i < set.count; i++) {
+		maps[i] = vpfn_map_whole(arena.fd, &set.bos[i]);
+		vpfn_load(maps[i]);
+	}
+	swap_out(&set);
+	igt_assert_eq(vpfn_pages_limit_set(pages_limit), 0);
+	for (unsigned int i = 0; i < set.count; i++) {
+		uint64_t size = set.bos[i].size;
+
+		vpfn_assert_level(arena.fd, maps[i], VPFN_NONE);
+		igt_assert_eq_u64(vpfn_content_check(&set.contents[i], maps[i], 0, size), size);
+		set.contents[i] = vpfn_content_words(100 + i);
+		vpfn_content_write(&set.contents[i], maps[i], 0, size);
+	}
+	swap_out(&set);
+	for (unsigned int i = 0; i < set.count; i++)
+		munmap(maps[i], set.bos[i].size);
+	igt_assert_eq(vpfn_pages_limit_set(pages_limit), 0);
+	vpfn_set_assert_seen(&set, VPFN_BY_ENGINE);
+	vpfn_set_close(&set);
+}
+
+static int take_all(struct vpfn_set *set)
+{
+	struct vpfn_bo bo;
+	int err;
+
+	for (;;) {
+		err = vpfn_bo_create_in(arena.fd, VPFN_LARGE / 2, VRAM, 0, &bo);
+		if (err)
+			return err;
+		vpfn_set_add(set, &bo);
+		set->contents[set->count - 1] = vpfn_content_pattern(set->count);
+		err = vpfn_fill(arena.fd, &bo, 0, bo.size, set->count);
+		if (err)
+			return err;
+	}
+}
+
+static bool is_no_room(int err)
+{
+	return err == -ENOSPC || err == -ENOMEM;
+}
+
+/* Buffers that nobody touches take no memory, but all the room for buffers in system memory. */
+static void take_system_room(struct vpfn_set *set)
+{
+	struct vpfn_bo bo;
+
+	for (uint64_t size = VPFN_1G; size >= VPFN_2M; size /= 2) {
+		while (!vpfn_bo_create_in(arena.fd, size, SYSTEM, 0, &bo))
+			vpfn_set_add(set, &bo);
+	}
+}
+
+/* Nothing can go to system memory, but there is room to change places in device memory. */
+static void test_reach_without_room(void)
+{
+	struct vpfn_set all = { .arena = &arena }, hidden = { .arena = &arena };
+	struct vpfn_set hogs = { .arena = &arena };
+	char *map;
+
+	vpfn_set_fill_visible(&all);
+	for (unsigned int i = 0; i < 3; i++) {
+		vpfn_set_create(&hidden, VPFN_LARGE, VRAM, 0);
+		vpfn_set_fill(&hidden, i);
+	}
+	take_system_room(&hogs);
+
+	for (unsigned int i = 0; i < hidden.count; i++) {
+		map = vpfn_map_whole(arena.fd, &hidden.bos[i]);
+		igt_assert_eq(vpfn_signal_of(map, VPFN_READ), 0);
+		munmap(map, VPFN_LARGE);
+		vpfn_assert_seen(&arena, VPFN_BY_MAPPING, &hidden.bos[i], &hidden.contents[i]);
+	}
+	vpfn_set_assert_seen(&all, VPFN_BY_MAPPING);
+	vpfn_set_close(&hogs);
+	vpfn_set_assert_seen(&all, VPFN_BY_ENGINE);
+	vpfn_set_assert_seen(&hidden, VPFN_BY_ENGINE);
+	vpfn_set_close(&hidden);
+	vpfn_set_close(&all);
+}
+
+/*
+ * All memory that buffers may have is taken: whoever wants more hears it, and nothing is lost.
+ * A large buffer that nobody touches counts, but makes no work.
+ */
+static void test_exhaust(void)
+{
+	struct vpfn_set set = { .arena = &arena };
+	struct vpfn_bo hog;
+	uint64_t room;
+	char *map;
+	int err;
+
+	igt_assert_eq(vpfn_system_room(&room), 0);
+	create((room - arena.vram / 4) & -VPFN_2M, SYSTEM, 0, &hog);
+	igt_assert_eq(vpfn_pages_limit_set(VPFN_LARGE / VPFN_PAGE), 0);
+	err = take_all(&set);
+	igt_info("%llu MiB, then %s\n", (unsigned long long)set.bytes >> 20, strerror(-err));
+	igt_assert(is_no_room(err));
+	igt_assert(set.bytes > arena.vram);
+	igt_assert(set.bytes + hog.size <= arena.vram + room + VPFN_LARGE);
+
+	/* Neither use of what there is kills anybody; it works, or it says why not. */
+	for (unsigned int i = 0; i < set.count; i += 7) {
+		int signal;
+
+		err = vpfn_fill(arena.fd, &set.bos[i], 0, set.bos[i].size, set.contents[i].seed);
+		igt_assert(!err || is_no_room(err));
+		map = vpfn_map_whole(arena.fd, &set.bos[i]);
+		signal = vpfn_signal_of(map, VPFN_WRITE);
+		igt_assert(!signal || signal == SIGBUS);
+		munmap(map, set.bos[i].size);
+	}
+
+	/* With a little room to move, all is there; the last one may never have been filled. */
+	for (int i = 0; i < 4; i++) {
+		set.bytes -= set.bos[--set.count].size;
+		igt_assert_eq(vpfn_bo_close(arena.fd, &set.bos[set.count]), 0);
+	}
+	vpfn_set_assert_seen(&set, VPFN_BY_ENGINE);
+	igt_assert_eq(vpfn_pages_limit_set(pages_limit), 0);
+	vpfn_bo_close(arena.fd, &hog);
+	vpfn_set_assert_seen(&set, VPFN_BY_MAPPING);
+
+	vpfn_set_close(&set);
+	vpfn_set_fill_vram(&set);
+	for (unsigned int i = 0; i < set.count; i++)
+		vpfn_set_fill(&set, i);
+	vpfn_set_assert_seen(&set, VPFN_BY_ENGINE);
+	vpfn_set_close(&set);
+}
+
+static const struct {
+	const char *name;
+	const char *describe;
+	void (*run)(void);
+} tests[] = {
+	{ "swap-mapped", "Buffers are swapped out under their mappings, twice.",
+	  test_swap_mapped },
+	{ "reach-without-room", "A touch needs no room in system memory while there is some in device memory.",
+	  test_reach_without_room },
+	{ "exhaust", "When all memory is taken, the next one is refused and nothing is lost.",
+	  test_exhaust },
+};
+
+int igt_main()
+{
+	igt_fixture() {
+		big = vpfn_require_device();
+		vpfn_arena_open(&arena);
+		igt_assert_eq(vpfn_pages_limit_get(&pages_limit), 0);
+		igt_install_exit_handler(restore_pages_limit);
+	}
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(tests); i++) {
+		igt_describe(tests[i].describe);
+		igt_subtest(tests[i].name)
+			tests[i].run();
+	}
+
+	igt_describe("Twice as much as device memory holds, of all sizes.");
+	igt_subtest("pressure-2x")
+		test_pressure(2);
+
+	igt_describe("Four times as much as device memory holds, of all sizes.");
+	igt_subtest("pressure-4x")
+		test_pressure(4);
+
+	igt_describe("Evicted under a mapping and brought back by a job, the leaf is as large again.");
+	igt_subtest_with_dynamic("evict") {
+		for_each_vpfn_level(level) {
+			igt_dynamic(vpfn_level_name(level))
+				test_evict(level);
+		}
+	}
+
+	igt_describe("What has been swapped out comes back for whoever looks.");
+	igt_subtest_with_dynamic("swap") {
+		for_each_vpfn_observer(by) {
+			igt_dynamic(vpfn_observer_name(by))
+				test_swap(by);
+		}
+	}
+
+	igt_fixture() {
+		vpfn_arena_close(&arena);
+		close(big);
+	}
+}
