@@ -723,7 +723,7 @@ static void test_close_handles(void)
 /* A file is closed while its jobs wait: none of them runs, and nobody waits for them in vain. */
 static void test_close_file(void)
 {
-	int victim = open_client(), other = open_client(), out_files[QUEUED];
+	int victim = open_client(), other = open_client(), out_files[QUEUED], err;
 	struct waiter closer = { .what = CLOSE_FILE, .file = victim };
 	struct vpfn_mem mine, shared, theirs;
 	struct vpfn_gate gate;
@@ -744,11 +744,13 @@ static void test_close_file(void)
 	munmap(theirs.map, SIZE);
 	free(theirs.expected);
 
-	/* Closing a file waits for no fence of others. */
+	/* Closing a file waits for no fence of others. If it does, it is set free. */
 	waiter_start(&closer);
+	err = vpfn_wait_until(has_returned, &closer);
+	igt_assert_eq(vpfn_gate_open(&gate), 0);
+	igt_assert_eq(err, 0);
 	igt_assert_eq(waiter_end(&closer), 0);
 
-	igt_assert_eq(vpfn_gate_open(&gate), 0);
 	for (unsigned int i = 0; i < QUEUED; i++) {
 		igt_assert_eq(vpfn_sync_file_status(out_files[i], VPFN_LONG_NS), -ESRCH);
 		close(out_files[i]);
