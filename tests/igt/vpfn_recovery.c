@@ -637,7 +637,7 @@ static void check_dump(struct scene *scene, void (*fault)(void), uint64_t length
 
 static void test_dump(struct scene *scene)
 {
-	check_dump(scene, hang, 0x1234, "\nERROR: 0\n");
+	check_dump(scene, hang, 0x1234, "\nERROR: 0x0\n");
 	check_dump(scene, fail_next, 0x2344, "\nERROR: 0xa\n");
 }
 

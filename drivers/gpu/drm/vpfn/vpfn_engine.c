@@ -567,9 +567,11 @@ static void vpfn_engine_recover(struct vpfn_device *vdev)
 	snapshot = __vmalloc(VPFN_SNAPSHOT_SIZE, GFP_NOWAIT | __GFP_NOWARN | __GFP_ZERO);
 
 	scoped_guard(spinlock_irqsave, &engine->lock) {
-		/* A lost interrupt, or one that came just now */
-		if (!vpfn_engine_gone(engine))
+		/* A lost interrupt, or one that came just now; there is none while the bit is set */
+		if (!vpfn_engine_gone(engine)) {
+			writel(VPFN_INT_FENCE, engine->regs + VPFN_REG_INT_STATUS);
 			vpfn_engine_advance(engine);
+		}
 		guilty = list_first_entry_or_null(&engine->pending, struct vpfn_job, pending);
 		if (!guilty)
 			goto out_free;
