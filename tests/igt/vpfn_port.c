@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,14 +42,8 @@ static int open_port(const char *name_path)
 	return fd < 0 ? -errno : fd;
 }
 
-/**
- * vpfn_port_open:
- * @name: what the host calls the port
- *
- * Returns: a file descriptor, -ENODEV if the machine has no such port, or another negative
- * errno.
- */
-int vpfn_port_open(const char *name)
+/* Returns: a file descriptor, or -ENODEV if there is no such port (yet). */
+static int find_and_open(const char *name)
 {
 	glob_t names;
 	int fd = -ENODEV;
@@ -62,6 +57,85 @@ int vpfn_port_open(const char *name)
 	}
 	globfree(&names);
 	return fd;
+}
+
+static bool is_connected(int port)
+{
+	struct pollfd poll_port = { .fd = port, .events = POLLOUT };
+
+	return poll(&poll_port, 1, 0) >= 0 && !(poll_port.revents & POLLHUP);
+}
+
+static int write_device(const char *file, const char *device)
+{
+	int fd = open(file, O_WRONLY | O_CLOEXEC), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, device, strlen(device)) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+#define CONSOLES	"/sys/bus/virtio/drivers/virtio_console/"
+
+/* All ports belong to one device, whose directory names it. */
+static int rebind_console(void)
+{
+	glob_t consoles;
+	const char *device;
+	int err;
+
+	if (glob(CONSOLES "virtio*", 0, NULL, &consoles))
+		return -ENODEV;
+
+	device = strrchr(consoles.gl_pathv[0], '/') + 1;
+	err = write_device(CONSOLES "unbind", device);
+	if (!err)
+		err = write_device(CONSOLES "bind", device);
+	globfree(&consoles);
+	return err;
+}
+
+#define TRIES		1000
+#define TRY_US		10000
+
+/* The ports come some time after their device. */
+static int open_connected(const char *name)
+{
+	for (int i = 0; i < TRIES; i++) {
+		int port = find_and_open(name);
+
+		if (port >= 0 && is_connected(port))
+			return port;
+		if (port >= 0)
+			close(port);
+		usleep(TRY_US);
+	}
+	return -ETIMEDOUT;
+}
+
+/**
+ * vpfn_port_open:
+ * @name: what the host calls the port
+ *
+ * After a sleep of the machine Linux 7.3 takes each port's host for gone: it asks whether he
+ * is there before it has room for the answer. So the device then gets its driver once more.
+ *
+ * Returns: a file descriptor, -ENODEV if the machine has no such port, or another negative
+ * errno.
+ */
+int vpfn_port_open(const char *name)
+{
+	int port = find_and_open(name), err;
+
+	if (port < 0 || is_connected(port))
+		return port;
+
+	close(port);
+	err = rebind_console();
+	return err ?: open_connected(name);
 }
 
 /**
