@@ -205,20 +205,27 @@ VISIBLE_IF_KUNIT void vpfn_cursor_advance(struct vpfn_cursor *cursor, u64 length
 EXPORT_SYMBOL_IF_KUNIT(vpfn_cursor_advance);
 
 /* Where an operand begins for the device; nowhere if there is none */
-static struct vpfn_cursor vpfn_cursor_init(const struct vpfn_operand *operand)
+static int vpfn_cursor_init(struct vpfn_cursor *cursor, const struct vpfn_operand *operand)
 {
-	struct vpfn_cursor cursor = {};
+	const struct sg_table *sgt;
 
+	memset(cursor, 0, sizeof(*cursor));
 	if (!operand)
-		return cursor;
+		return 0;
 
 	if (operand->res->mem_type == TTM_PL_VRAM) {
-		cursor.vram = ((u64)operand->res->start << PAGE_SHIFT) + operand->offset;
-	} else {
-		cursor.sg = operand->bo->tbo.ttm->sg->sgl;
-		vpfn_cursor_advance(&cursor, operand->offset);
+		cursor->vram = ((u64)operand->res->start << PAGE_SHIFT) + operand->offset;
+		return 0;
 	}
-	return cursor;
+
+	/* Pages that came when the device had gone have no address for it. */
+	sgt = operand->bo->tbo.ttm->sg;
+	if (!sgt)
+		return -ENODEV;
+
+	cursor->sg = sgt->sgl;
+	vpfn_cursor_advance(cursor, operand->offset);
+	return 0;
 }
 
 /* Write the entries for @length bytes to @entries, or just count them if that is NULL. */
@@ -322,9 +329,15 @@ int vpfn_job_add(struct vpfn_job *job, u8 op, const struct vpfn_operand *dst,
 		 const struct vpfn_operand *src, u64 length, u32 pattern)
 {
 	u64 dst_length = op == VPFN_OP_CRC32C ? VPFN_CRC_SIZE : length;
-	struct vpfn_cursor dst_cursor = vpfn_cursor_init(dst);
-	struct vpfn_cursor src_cursor = vpfn_cursor_init(src);
+	struct vpfn_cursor dst_cursor, src_cursor;
 	int ret;
+
+	ret = vpfn_cursor_init(&dst_cursor, dst);
+	if (ret)
+		return ret;
+	ret = vpfn_cursor_init(&src_cursor, src);
+	if (ret)
+		return ret;
 
 	do {
 		u64 chunk = min_t(u64, length, VPFN_CHUNK_SIZE);

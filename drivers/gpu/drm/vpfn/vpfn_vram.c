@@ -313,7 +313,8 @@ int vpfn_bo_validate(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
  * @ctx: how to wait
  *
  * That is, if it lies in VRAM beyond the BAR, into the BAR, or to system memory if
- * there is no room in the BAR. The move may still be going on at return.
+ * there is no room in the BAR; beyond the limit if need be, since the alternative is
+ * a signal. The move may still be going on at return.
  *
  * Return: 0, or a negative errno.
  */
@@ -329,9 +330,6 @@ int vpfn_bo_make_visible(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 
 	if (res && (res->mem_type == TTM_PL_SYSTEM || vpfn_vram_visible(vdev, res)))
 		return 0;
-	if (!vpfn_system_has_room(bo->tbo.base.size))
-		placement.num_placement = 1;
-
 	return ttm_bo_validate(&bo->tbo, &placement, ctx);
 }
 
