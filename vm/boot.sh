@@ -16,7 +16,7 @@
 . "$(dirname "$0")/lib.sh"
 
 readonly exit_panic=201 exit_hang=202 exit_no_boot=203 exit_qemu=204
-readonly vram_mib=4096 small_vram_mib=256 small_visible_mib=64 guest_memory=2G
+readonly vram_mib=4096 small_vram_mib=256 small_visible_mib=64 guest_memory=3G
 readonly generic_tests=/usr/libexec/igt-gpu-tools
 # User space has to be reached within this time; TCG on a loaded host is slow
 readonly boot_limit=120
