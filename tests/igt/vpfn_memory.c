@@ -309,6 +309,44 @@ static void test_system_leaves(uint32_t placement)
 	vpfn_bo_close(arena.fd, &bo);
 }
 
+static void any_piece(int sig)
+{
+	(void)sig;
+	vpfn_piece_limit(VPFN_ANY_ORDER);
+}
+
+/* Holes of half a leaf's size, and a buffer that gets no larger pieces than these. */
+static void test_scattered_leaves(void)
+{
+	struct vpfn_set set = { .arena = &arena };
+	uint64_t size = VPFN_LARGE / 2;
+	struct vpfn_bo bo;
+	unsigned int huge;
+	char *map;
+
+	igt_install_exit_handler(any_piece);
+	igt_require_f(!vpfn_piece_limit(8), "the kernel lacks CONFIG_FAIL_PAGE_ALLOC\n");
+	for (unsigned int i = 0; i < 2 * size / MIB; i++) {
+		vpfn_set_create(&set, MIB, SYSTEM, 0);
+		vpfn_set_fill(&set, i);
+	}
+	for (unsigned int i = 0; i < set.count; i += 2)
+		vpfn_bo_close(arena.fd, &set.bos[i]);
+
+	create(size, SYSTEM, 0, &bo);
+	igt_assert_eq(vpfn_fill(arena.fd, &bo, 0, size, DIRT), 0);
+	igt_assert_eq(vpfn_piece_limit(VPFN_ANY_ORDER), 0);
+	igt_assert_eq(vpfn_limit_set(VPFN_PUD), 0);
+	map = vpfn_map_whole(arena.fd, &bo);
+	huge = count_huge(map, size);
+	igt_info("%u of %llu leaves are huge\n", huge, (unsigned long long)(size / VPFN_2M));
+	igt_assert(huge < size / VPFN_2M);
+	munmap(map, size);
+	vpfn_bo_close(arena.fd, &bo);
+	for (unsigned int i = 1; i < set.count; i += 2)
+		vpfn_bo_close(arena.fd, &set.bos[i]);
+}
+
 /* Memory whose former contents must not be seen. */
 static const struct corner {
 	const char *name;
@@ -592,6 +630,8 @@ int igt_main()
 			test_system_leaves(SYSTEM);
 		igt_dynamic("write-combined")
 			test_system_leaves(VRAM);
+		igt_dynamic("scattered")
+			test_scattered_leaves();
 	}
 
 	igt_describe("A new buffer reads as zeroes, whoever looks and whatever was there before.");

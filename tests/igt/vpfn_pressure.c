@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #define PAGES_LIMIT	"/sys/module/ttm/parameters/pages_limit"
 #define BUFFER_OBJECTS	"/sys/kernel/debug/ttm/buffer_objects"
 #define MEMINFO		"/proc/meminfo"
+#define FAULTS		"/sys/kernel/debug/fail_page_alloc/"
 
 /* The first number in a file, or the one after @key. */
 static int read_number(const char *path, const char *key, uint64_t *number)
@@ -63,6 +65,38 @@ int vpfn_pages_limit_set(uint64_t pages)
 
 	snprintf(text, sizeof(text), "%" PRIu64, pages);
 	return vpfn_text_write(PAGES_LIMIT, text);
+}
+
+/**
+ * vpfn_piece_limit:
+ * @order: the largest piece that this task may get, or VPFN_ANY_ORDER
+ *
+ * By the kernel's fault injection: whoever can do with smaller pieces asks for those next.
+ *
+ * Returns: 0 or a negative errno, -ENOENT if the kernel lacks CONFIG_FAIL_PAGE_ALLOC.
+ */
+int vpfn_piece_limit(unsigned int order)
+{
+	const bool on = order < VPFN_ANY_ORDER;
+	char min_order[8];
+	const struct {
+		const char *file, *text;
+	} settings[] = {
+		{ FAULTS "task-filter", "Y" },
+		{ FAULTS "ignore-gfp-wait", on ? "N" : "Y" },
+		{ FAULTS "ignore-gfp-highmem", on ? "N" : "Y" },
+		{ FAULTS "min-order", min_order },
+		{ FAULTS "times", "-1" },
+		{ FAULTS "verbose", "0" },
+		{ FAULTS "probability", on ? "100" : "0" },
+		{ "/proc/self/make-it-fail", on ? "1" : "0" },
+	};
+	int err = 0;
+
+	snprintf(min_order, sizeof(min_order), "%u", on ? order + 1 : 1);
+	for (unsigned int i = 0; i < sizeof(settings) / sizeof(settings[0]) && !err; i++)
+		err = vpfn_text_write(settings[i].file, settings[i].text);
+	return err;
 }
 
 /**
