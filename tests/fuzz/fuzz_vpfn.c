@@ -4,6 +4,7 @@
  * replaced. For what the kernel saw in the end, the rules of the user-space interface say
  * whether it may succeed: what they forbid must fail, whatever the other threads do.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "fuzz.h"
@@ -22,11 +23,18 @@
 
 #define PLACEMENTS	(DRM_VPFN_PLACEMENT_VRAM | DRM_VPFN_PLACEMENT_SYSTEM)
 
-/* Says so if a call that breaks a rule was successful. */
-static void must_fail(const struct fuzz_call *call, int result, bool is_bad, const char *what)
+/* Says so if a call was successful that breaks a rule, with the bytes that do. */
+static void must_fail(struct fuzz_thread *t, const struct fuzz_call *call, int result,
+		      bool is_bad, const char *what, const void *bytes, size_t size)
 {
-	if (call->known && is_bad && result >= 0)
-		fuzz_finding("%s succeeded with arguments that it must refuse", what);
+	char text[3 * 64 + 1] = "";
+
+	if (!call->known || !is_bad || result < 0)
+		return;
+	for (size_t i = 0; i < size && i < 64; i++)
+		snprintf(text + 3 * i, 4, " %02x", ((const uint8_t *)bytes)[i]);
+	fuzz_finding("%s succeeded against the rules (process %u, thread %u, operation %llu):%s",
+		     what, t->process->ordinal, t->index, (unsigned long long)t->number, text);
 }
 
 static int op_get_param(struct fuzz_thread *t)
@@ -45,8 +53,8 @@ static int op_get_param(struct fuzz_thread *t)
 	if (fuzz_chance(&t->random, MUTATED))
 		FUZZ_MUTATE(t, &args, fields);
 	ret = fuzz_call_do(t, &call, file.fd, &args, &seen);
-	must_fail(&call, ret, seen.pad || seen.param > DRM_VPFN_PARAM_VISIBLE_VRAM_SIZE,
-		  "GET_PARAM");
+	must_fail(t, &call, ret, seen.pad || seen.param > DRM_VPFN_PARAM_VISIBLE_VRAM_SIZE,
+		  "GET_PARAM", &seen, sizeof(seen));
 	return ret;
 }
 
@@ -125,7 +133,8 @@ static int op_create(struct fuzz_thread *t)
 		FUZZ_MUTATE(t, &args, fields);
 
 	ret = fuzz_call_do(t, &call, file.fd, &args, &seen);
-	must_fail(&call, ret, create_is_bad(&seen), "GEM_CREATE");
+	must_fail(t, &call, ret, create_is_bad(&seen),
+		  "GEM_CREATE", &seen, sizeof(seen));
 	if (ret || !returns) {
 		fuzz_object_put(t, object);
 		return ret;
@@ -162,7 +171,8 @@ static int op_mmap_offset(struct fuzz_thread *t)
 	if (fuzz_chance(&t->random, MUTATED))
 		FUZZ_MUTATE(t, &args, fields);
 	ret = fuzz_call_do(t, &call, file.fd, &args, &seen);
-	must_fail(&call, ret, seen.flags || !seen.handle, "GEM_MMAP_OFFSET");
+	must_fail(t, &call, ret, seen.flags || !seen.handle,
+		  "GEM_MMAP_OFFSET", &seen, sizeof(seen));
 	return ret;
 }
 
@@ -183,7 +193,8 @@ static int op_info(struct fuzz_thread *t)
 	if (fuzz_chance(&t->random, MUTATED))
 		FUZZ_MUTATE(t, &args, fields);
 	ret = fuzz_call_do(t, &call, file.fd, &args, &seen);
-	must_fail(&call, ret, seen.placement || !seen.handle, "GEM_INFO");
+	must_fail(t, &call, ret, seen.placement || !seen.handle,
+		  "GEM_INFO", &seen, sizeof(seen));
 
 	if (!ret && fuzz_call_returns(&call, sizeof(args)) &&
 	    (!args.size || args.size % VPFN_PAGE || args.placement & ~PLACEMENTS ||
@@ -238,33 +249,38 @@ struct job {
 	struct drm_vpfn_sync out[DRM_VPFN_SUBMIT_SYNCS_MAX + 1];
 };
 
-static bool syncs_are_bad(const struct drm_vpfn_sync *syncs, unsigned int count)
+static const void *bad_sync(const struct drm_vpfn_sync *syncs, unsigned int count)
 {
 	for (unsigned int i = 0; i < count; i++) {
 		if (!syncs[i].handle || syncs[i].pad)
-			return true;
+			return &syncs[i];
 	}
-	return false;
+	return NULL;
 }
 
-static bool submit_is_bad(const struct job *job, const struct drm_vpfn_submit *args)
+/* What of a submission breaks the rules: NULL if nothing does, and its size. */
+static const void *bad_part(const struct job *job, const struct drm_vpfn_submit *args, size_t *size)
 {
+	const void *bad = NULL;
+
+	*size = sizeof(*args);
 	if (args->flags || !args->num_cmds || args->num_cmds > DRM_VPFN_SUBMIT_CMDS_MAX ||
 	    args->num_in_syncs > DRM_VPFN_SUBMIT_SYNCS_MAX ||
 	    args->num_out_syncs > DRM_VPFN_SUBMIT_SYNCS_MAX)
-		return true;
+		return args;
 
 	/* Only where the arrays are our own can nobody have changed them. */
-	if (args->cmds == (uintptr_t)job->cmds) {
-		for (unsigned int i = 0; i < args->num_cmds; i++) {
-			if (cmd_is_bad(&job->cmds[i]))
-				return true;
-		}
+	*size = sizeof(job->cmds[0]);
+	for (unsigned int i = 0; i < args->num_cmds; i++) {
+		if (args->cmds == (uintptr_t)job->cmds && cmd_is_bad(&job->cmds[i]))
+			return &job->cmds[i];
 	}
-	return (args->in_syncs == (uintptr_t)job->in &&
-		syncs_are_bad(job->in, args->num_in_syncs)) ||
-	       (args->out_syncs == (uintptr_t)job->out &&
-		syncs_are_bad(job->out, args->num_out_syncs));
+	*size = sizeof(job->in[0]);
+	if (args->in_syncs == (uintptr_t)job->in)
+		bad = bad_sync(job->in, args->num_in_syncs);
+	if (!bad && args->out_syncs == (uintptr_t)job->out)
+		bad = bad_sync(job->out, args->num_out_syncs);
+	return bad;
 }
 
 static uint64_t some_length(struct fuzz_thread *t, uint64_t max)
@@ -483,6 +499,8 @@ static int op_submit(struct fuzz_thread *t)
 	struct fuzz_file file = fuzz_file_pick(t, &slot);
 	struct drm_vpfn_submit seen;
 	struct fuzz_call call;
+	const void *bad;
+	size_t bad_size;
 	int ret;
 
 	fuzz_call_init(t, &call, DRM_IOCTL_VPFN_SUBMIT);
@@ -493,7 +511,8 @@ static int op_submit(struct fuzz_thread *t)
 		mutate_job(t, &job);
 
 	ret = fuzz_call_do(t, &call, file.fd, &job.args, &seen);
-	must_fail(&call, ret, submit_is_bad(&job, &seen), "SUBMIT");
+	bad = bad_part(&job, &seen, &bad_size);
+	must_fail(t, &call, ret, bad, "SUBMIT", bad, bad_size);
 	if (!ret)
 		wait_for_engine(t, file.fd, &job);
 	return ret;
@@ -524,7 +543,8 @@ static int op_wait(struct fuzz_thread *t)
 	if (fuzz_chance(&t->random, MUTATED))
 		FUZZ_MUTATE(t, &args, fields);
 	ret = fuzz_call_do(t, &call, file.fd, &args, &seen);
-	must_fail(&call, ret, seen.flags & ~DRM_VPFN_WAIT_WRITERS || !seen.handle, "WAIT");
+	must_fail(t, &call, ret, seen.flags & ~DRM_VPFN_WAIT_WRITERS || !seen.handle,
+		  "WAIT", &seen, sizeof(seen));
 	return ret;
 }
 
