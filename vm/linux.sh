@@ -92,28 +92,6 @@ check_config() {
 	return $lost
 }
 
-# Most options concern few files: a copy of the last build directory keeps what the others
-# need. The commands of kbuild's own tools have the directory's name in them, and would have
-# the tools made anew, and with objtool everything.
-start_from_another() {
-	local build=$1 another
-
-	rm -rf "$build.new"
-	another=$(find "$work" -mindepth 1 -maxdepth 1 -name "$configuration-*" ! -name '*.new' -printf '%T@ %f\n' |
-		sort -n | tail -n 1 | cut -d' ' -f2)
-	if [ -n "$another" ]; then
-		cp -a "$work/$another" "$build.new"
-		grep -rlZ --include='.*.cmd' --include='*.d' -- "$another" "$build.new" | while read -rd '' file; do
-			sed "s/$another/$(basename "$build")/g" "$file" >"$file.new"
-			touch -r "$file" "$file.new"
-			mv "$file.new" "$file"
-		done
-		mv "$build.new" "$build"
-	else
-		mkdir "$build"
-	fi
-}
-
 configure() {
 	local build=$1
 
@@ -140,7 +118,7 @@ build() {
 	local source=$1 build=$2 new=$3
 
 	prepare_tree "$source" "$work/tree"
-	[ -d "$build" ] || start_from_another "$build"
+	mkdir -p "$build"
 	configure "$build"
 	kernel_make "$build" bzImage modules
 	kernel_make "$build" -s INSTALL_MOD_PATH="$new" INSTALL_MOD_STRIP=1 modules_install
