@@ -121,6 +121,7 @@ struct fuzz_shared {
 	struct fuzz_device devices[FUZZ_DEVICES_MAX];
 	uint64_t process_bytes;		/* a worker's buffers may be this large together */
 	bool verbose;
+	uint64_t windows[FUZZ_PROCESSES_MAX][FUZZ_THREADS];	/* of the workers */
 
 	bool stop;
 	unsigned int findings;

@@ -27,6 +27,18 @@ static pid_t some_worker(struct fuzz_thread *t)
 	return fuzz_shared->pids[fuzz_below(&t->random, fuzz_shared->processes)];
 }
 
+/* Where a worker looks whether new buffers are zero: nobody else writes there. */
+static bool is_window(uint64_t addr)
+{
+	for (unsigned int i = 0; i < fuzz_shared->processes; i++) {
+		for (unsigned int k = 0; k < FUZZ_THREADS; k++) {
+			if (addr - fuzz_shared->windows[i][k] < FUZZ_WINDOW)
+				return true;
+		}
+	}
+	return false;
+}
+
 static int read_all(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), err;
@@ -244,7 +256,7 @@ static uint64_t mapping_of(struct fuzz_thread *t, pid_t pid)
 		if (!strstr(line, "/dev/dri/") && !strstr(line, "/dmabuf:"))
 			continue;
 		start = strtoull(line, NULL, 16);
-		if (!fuzz_below(&t->random, ++seen))
+		if (!is_window(start) && !fuzz_below(&t->random, ++seen))
 			found = start;
 	}
 	fclose(file);

@@ -205,6 +205,8 @@ static void prepare(struct fuzz_thread *t, struct fuzz_process *p, unsigned int 
 	}
 	if (vpfn_reserve(FUZZ_WINDOW, VPFN_2M, (void **)&t->window))
 		fuzz_finding("no address space for a window");
+	if (p->role == FUZZ_WORKER)
+		fuzz_shared->windows[p->place][index] = (uintptr_t)t->window;
 }
 
 /**

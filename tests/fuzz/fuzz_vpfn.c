@@ -249,10 +249,11 @@ struct job {
 	struct drm_vpfn_sync out[DRM_VPFN_SUBMIT_SYNCS_MAX + 1];
 };
 
+/* Handle 0 may be valid: on Linux 7.3 it is free as soon as a client has destroyed it. */
 static const void *bad_sync(const struct drm_vpfn_sync *syncs, unsigned int count)
 {
 	for (unsigned int i = 0; i < count; i++) {
-		if (!syncs[i].handle || syncs[i].pad)
+		if (syncs[i].pad)
 			return &syncs[i];
 	}
 	return NULL;
