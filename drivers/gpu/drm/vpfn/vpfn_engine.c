@@ -580,7 +580,7 @@ static void vpfn_engine_recover(struct vpfn_device *vdev)
 	snapshot = __vmalloc(VPFN_SNAPSHOT_SIZE, GFP_NOWAIT | __GFP_NOWARN | __GFP_ZERO);
 
 	scoped_guard(spinlock_irqsave, &engine->lock) {
-		/* A lost interrupt, or one that came just now; there is none while the bit is set */
+		/* A lost interrupt, or one that came just now; while the bit is set none comes */
 		if (!vpfn_engine_gone(engine)) {
 			writel(VPFN_INT_FENCE, engine->regs + VPFN_REG_INT_STATUS);
 			vpfn_engine_advance(engine);
