@@ -144,18 +144,29 @@ card_arguments() {
 	done
 }
 
+# A share that survives the guest's sleep: Linux's 9p does not set its device up again, so
+# the device must not be reset, for which it has to be a PCI Express one.
+share_arguments() {
+	local tag=$1 chassis=$2
+
+	arguments+=(
+		-device "pcie-root-port,id=$tag-port,chassis=$chassis"
+		-device "virtio-9p-pci,bus=$tag-port,fsdev=$tag,mount_tag=$tag,x-pcie-pm-no-soft-reset=on"
+	)
+}
+
+# Without la57: an interrupt while the kernel finds out what the CPU has makes KASAN believe
+# that there are four levels of page tables, and complain, at about every fifth start.
 # QEMU's options hold commas
 # shellcheck disable=SC2054
 qemu_arguments() {
 	arguments=(
-		-L "$qemu/share" -machine q35 -accel "$(accelerator)" -cpu max -smp 2 -m "$guest_memory"
+		-L "$qemu/share" -machine q35 -accel "$(accelerator)" -cpu max,la57=off -smp 2 -m "$guest_memory"
 		-nodefaults -no-user-config -display none -no-reboot
 		-kernel "${image:-$kernel/bzImage}" -append "$(kernel_command_line "$@")"
 		-drive "file=$rootfs/rootfs.ext4,format=raw,if=virtio,snapshot=on"
 		-fsdev "local,id=vpfn,path=$payload,security_model=none,readonly=on"
-		-device virtio-9p-pci,fsdev=vpfn,mount_tag=vpfn
 		-fsdev "local,id=out,path=$dir/guest,security_model=none"
-		-device virtio-9p-pci,fsdev=out,mount_tag=out
 		-chardev "file,id=console,path=$dir/console.log" -serial chardev:console
 		-serial chardev:program
 		-chardev "pipe,id=witness,path=$scratch/witness"
@@ -163,6 +174,8 @@ qemu_arguments() {
 		-device virtio-serial-pci -device virtserialport,chardev=witness,name=vpfn.witness
 		-device virtserialport,chardev=control,name=vpfn.control
 	)
+	share_arguments vpfn 10
+	share_arguments out 11
 	[ -z "$device" ] || card_arguments
 	if [ -n "$terminal" ]; then
 		# Ctrl-C belongs to the guest; Ctrl-A X ends QEMU

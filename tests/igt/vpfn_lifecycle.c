@@ -1166,6 +1166,64 @@ static void test_sleep(int (*fall_asleep)(void))
 	check_works(big_name);
 }
 
+/* A function reset of a device that is at work: what it has begun it ends, and nothing is lost. */
+static void test_reset_bound(void)
+{
+	struct survivor survivors[] = {
+		{ small_name, VRAM, VISIBLE, 21, .fd = -1 },
+		{ small_name, VRAM, 0, 22, .fd = -1 },
+	};
+	struct vpfn_bo work_bo[2];
+	int sync_files[CHAIN];
+	int fd;
+
+	igt_assert_eq(vpfn_limit_set(VPFN_PMD), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(survivors); i++)
+		survivor_make(&survivors[i]);
+	fd = open_card(small_name);
+	for (int i = 0; i < 2; i++)
+		igt_assert_eq(vpfn_bo_create(fd, 8 * VPFN_2M, &work_bo[i]), 0);
+
+	for (int times = 0; times < 3; times++) {
+		chain_start(fd, work_bo, sync_files);
+		igt_assert_eq(vpfn_card_set(small_name, "reset", "1"), 0);
+		survivor_check_by_cpu(&survivors[0]);
+		chain_check(fd, &work_bo[1], sync_files);
+		for (unsigned int i = 0; i < ARRAY_SIZE(survivors); i++) {
+			survivor_check_by_engine(&survivors[i]);
+			survivor_check_leaf(&survivors[i]);
+		}
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(survivors); i++)
+		survivor_drop(&survivors[i]);
+	close(fd);
+	check_works(small_name);
+}
+
+/* What it has begun may never end: then the driver's patience does. */
+static void test_reset_hung(void)
+{
+	struct victim victim;
+	bool hangs;
+
+	require_host();
+	victim_make(&victim);
+	igt_assert_eq(vpfn_host_hang(VPFN_HOST_SMALL, true), 0);
+	victim_begin(&victim);
+	igt_assert_eq(vpfn_card_set(small_name, "reset", "1"), 0);
+	igt_assert_eq(vpfn_host_hangs(VPFN_HOST_SMALL, &hangs), 0);
+	igt_assert(!hangs);
+	igt_assert_eq(vpfn_sync_file_status(victim.begun, VPFN_LONG_NS), -ETIME);
+	check_works(small_name);
+
+	igt_assert_eq_u64(vpfn_load(victim.vram_map), 0x66);
+	igt_assert_eq_u64(vpfn_load(victim.system_map), 0x77);
+	igt_assert_eq(vpfn_gate_open(&victim.gate), 0);
+	igt_assert_eq(vpfn_sync_file_status(victim.held, VPFN_LONG_NS), 0);
+	igt_assert_eq_u64(vpfn_load(victim.system_map), 0x100000001ull);
+	victim_bury(&victim);
+}
+
 /* More in device memory than the machine has of its own. */
 struct hoard {
 	int fd;
@@ -1451,6 +1509,8 @@ static const struct {
 	  test_module_after_unbind },
 	{ "reset-unbound", "A function reset while nobody drives the device.",
 	  test_reset_unbound },
+	{ "reset", "A function reset while the engine has work.", test_reset_bound },
+	{ "reset-hung", "A function reset while the engine hangs.", test_reset_hung },
 };
 
 static const struct {
