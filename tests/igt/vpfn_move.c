@@ -140,8 +140,16 @@ static void worker_settle(struct worker *worker)
 	igt_assert_eq(vpfn_wait_until(has_settled, worker), 0);
 }
 
+static bool is_done(const void *arg)
+{
+	const struct worker *worker = arg;
+
+	return worker->done;
+}
+
 static int worker_finish(struct worker *worker)
 {
+	igt_assert_eq(vpfn_wait_until(is_done, worker), 0);
 	pthread_join(worker->thread, NULL);
 	return worker->err;
 }
@@ -193,6 +201,11 @@ static int run_touch(void *addr)
 {
 	vpfn_load(addr);
 	return 0;
+}
+
+static int run_create(void *bo)
+{
+	return vpfn_bo_create_in(fd, SIZE, VRAM, 0, bo);
 }
 
 struct submission {
@@ -323,12 +336,13 @@ static void test_killed(void)
 /*
  * A job that waits, a move that waits for it, and a job of another file, before or after the
  * move, that is ordered by the buffer alone. "first" writes or reads @x, "second" the other.
+ * @next gets the place that @x leaves: nobody may write there who comes too late.
  */
 static void run_ordered(struct drm_vpfn_cmd first, struct drm_vpfn_cmd second, int second_file,
-			bool evict_first, const struct vpfn_bo *x)
+			bool evict_first, const struct vpfn_bo *x, struct vpfn_bo *next)
 {
 	struct submission submission = { .file = second_file, .cmd = second };
-	struct worker evict, submit;
+	struct worker evict, submit, move_in;
 	struct vpfn_gate gate;
 
 	igt_assert_eq(drmSyncobjCreate(second_file, 0, &submission.done), 0);
@@ -337,6 +351,8 @@ static void run_ordered(struct drm_vpfn_cmd first, struct drm_vpfn_cmd second, i
 		worker_start(&evict, run_evict, NULL);
 		worker_settle(&evict);
 	}
+	worker_start(&move_in, run_create, next);
+	worker_settle(&move_in);
 	worker_start(&submit, run_submit, &submission);
 	worker_settle(&submit);
 	if (!evict_first) {
@@ -348,6 +364,7 @@ static void run_ordered(struct drm_vpfn_cmd first, struct drm_vpfn_cmd second, i
 
 	let_go(&gate);
 	igt_assert_eq(worker_finish(&evict), 0);
+	igt_assert_eq(worker_finish(&move_in), 0);
 	igt_assert_eq(worker_finish(&submit), 0);
 	igt_assert_eq(vpfn_sync_status(second_file, submission.done, VPFN_LONG_NS), 0);
 	wait_idle(x);
@@ -356,7 +373,7 @@ static void run_ordered(struct drm_vpfn_cmd first, struct drm_vpfn_cmd second, i
 static void test_order(bool write_first, bool evict_first)
 {
 	int other = vpfn_open_small(O_RDWR);
-	struct vpfn_bo x, y, other_x, other_y;
+	struct vpfn_bo x, y, other_x, other_y, next;
 	struct drm_vpfn_cmd write, read;
 
 	create(fd, SIZE, 0, &x);
@@ -368,14 +385,15 @@ static void test_order(bool write_first, bool evict_first)
 	if (write_first) {
 		write = vpfn_cmd_fill(&x, 0, SIZE, NEW);
 		read = vpfn_cmd_copy(&other_y, 0, &other_x, 0, SIZE);
-		run_ordered(write, read, other, evict_first, &x);
+		run_ordered(write, read, other, evict_first, &x, &next);
 	} else {
 		read = vpfn_cmd_copy(&y, 0, &x, 0, SIZE);
 		write = vpfn_cmd_fill(&other_x, 0, SIZE, NEW);
-		run_ordered(read, write, other, evict_first, &x);
+		run_ordered(read, write, other, evict_first, &x, &next);
 	}
 	assert_filled(&x, NEW);
 	assert_filled(&y, write_first ? NEW : OLD);
+	assert_filled(&next, 0);
 	close(other);
 }
 
