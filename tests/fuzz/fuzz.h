@@ -64,6 +64,7 @@ enum fuzz_role {
 enum fuzz_expect {
 	FUZZ_MAY_FAIL,
 	FUZZ_FAILS,		/* it is given bad input, so it must have failed once as well */
+	FUZZ_BY_HOST,		/* it needs the host, and is done if there is one */
 };
 
 struct fuzz_op {
@@ -121,6 +122,7 @@ struct fuzz_shared {
 	struct fuzz_device devices[FUZZ_DEVICES_MAX];
 	uint64_t process_bytes;		/* a worker's buffers may be this large together */
 	bool verbose;
+	bool faults;			/* the device fails now and then */
 	uint64_t windows[FUZZ_PROCESSES_MAX][FUZZ_THREADS];	/* of the workers */
 
 	bool stop;

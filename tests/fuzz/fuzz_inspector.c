@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fuzz.h"
+#include "vpfn_host.h"
 
 /* A pause between two of his operations, so that the others are not only looked at. */
 #define PAUSE_US	10000
@@ -111,6 +112,28 @@ static int op_power(struct fuzz_thread *t)
 	fuzz_huge_put(me);
 	/* A kernel without power management; that this never succeeds will be said. */
 	return err == -ENOENT ? FUZZ_SKIP : err;
+}
+
+/*
+ * The device fails: on a descriptor, by saying nothing, by doing nothing. A client's job then
+ * fails; a move of somebody's buffer must not.
+ */
+static int op_fault(struct fuzz_thread *t)
+{
+	static const char * const ids[] = { VPFN_HOST_BIG, VPFN_HOST_SMALL };
+	const char *id = FUZZ_PICK(&t->random, ids);
+
+	if (!fuzz_shared->faults)
+		return FUZZ_SKIP;
+	usleep(10 * PAUSE_US);
+	switch (fuzz_below(&t->random, 5)) {
+	case 0:
+		return vpfn_host_hang(id, true);
+	case 1:
+		return vpfn_host_lose_interrupts(id, 1 + fuzz_below(&t->random, 3));
+	default:
+		return vpfn_host_dma_error(id, 1 + fuzz_below(&t->random, 20));
+	}
 }
 
 static int op_buffers(struct fuzz_thread *t)
@@ -299,6 +322,7 @@ static int op_pagemap(struct fuzz_thread *t)
 /* Workers come and go under his hands: ENOENT, ESRCH and their like. */
 static const struct fuzz_op ops[] = {
 	{ "debugfs evict", 15, FUZZ_FAILS, op_evict, { FUZZ_ANY } },
+	{ "fault of the device", 5, FUZZ_BY_HOST, op_fault, {} },
 	{ "debugfs buffers", 5, FUZZ_MAY_FAIL, op_buffers, { EIO } },
 	{ "debugfs vram", 5, FUZZ_MAY_FAIL, op_vram, { EIO } },
 	{ "debugfs clients", 3, FUZZ_MAY_FAIL, op_clients, { EIO } },

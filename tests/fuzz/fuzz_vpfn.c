@@ -563,7 +563,7 @@ static const struct fuzz_op ops[] = {
 	{ "GEM_INFO", 20, FUZZ_FAILS, op_info, { EINVAL, ENOENT } },
 	{ "SUBMIT", 120, FUZZ_FAILS, op_submit, { EINVAL, ENOENT, E2BIG, ENOSPC } },
 	{ "WAIT", 40, FUZZ_FAILS, op_wait, { EINVAL, ENOENT, ETIME } },
-	{ "new buffer is zero", 8, FUZZ_MAY_FAIL, op_fresh, { ENOSPC, EIO } },
+	{ "new buffer is zero", 8, FUZZ_MAY_FAIL, op_fresh, { ENOSPC, EIO, ETIME } },
 };
 
 const struct fuzz_group fuzz_vpfn_group = { FUZZ_WORKER, ops, ARRAY_SIZE(ops) };

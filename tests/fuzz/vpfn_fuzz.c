@@ -25,6 +25,7 @@
 #include <xf86drm.h>
 
 #include "fuzz.h"
+#include "vpfn_host.h"
 
 #define TICK_MS			50
 #define KILL_EVERY_MS		2500	/* on average */
@@ -359,6 +360,8 @@ static const char *missing_in(unsigned int op)
 {
 	const struct fuzz_count *count = &fuzz_shared->counts[op];
 
+	if (fuzz_op(op)->expect == FUZZ_BY_HOST && !fuzz_shared->faults)
+		return NULL;
 	if (!__atomic_load_n(&count->ok, __ATOMIC_RELAXED))
 		return "succeeded";
 	return fuzz_op(op)->expect == FUZZ_FAILS && !failures_of(count) ? "failed" : NULL;
@@ -425,14 +428,23 @@ static void run(int log)
 	}
 }
 
+static bool host_answers(void)
+{
+	uint32_t nth;
+
+	return !vpfn_host_dma_error_left(VPFN_HOST_BIG, &nth) &&
+	       !vpfn_host_dma_error_left(VPFN_HOST_SMALL, &nth);
+}
+
 static void __attribute__((noreturn)) usage(void)
 {
 	fprintf(stderr,
-		"usage: vpfn_fuzz [--seconds N] [--processes N] [--seed N] [--verbose]\n"
+		"usage: vpfn_fuzz [--seconds N] [--processes N] [--seed N] [--no-faults] [--verbose]\n"
 		"  --seconds N    how long (60)\n"
 		"  --processes N  workers at a time, two threads each (4)\n"
 		"  --seed N       the seed of the first worker; the next one's is N + 1, and so on:\n"
 		"                 with --processes 1 it repeats what that worker did\n"
+		"  --no-faults    let the device work, although the host could make it fail\n"
 		"  --verbose      print each operation before it is done\n");
 	exit(2);
 }
@@ -443,12 +455,14 @@ static void parse(int argc, char **argv)
 		{ "seconds", required_argument, NULL, 's' },
 		{ "processes", required_argument, NULL, 'p' },
 		{ "seed", required_argument, NULL, 'S' },
+		{ "no-faults", no_argument, NULL, 'n' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{},
 	};
 	int option;
 
 	fuzz_shared->processes = 4;
+	fuzz_shared->faults = host_answers();
 	if (getrandom(&fuzz_shared->seed, 4, 0) != 4)
 		fuzz_shared->seed = 1;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -458,6 +472,8 @@ static void parse(int argc, char **argv)
 			fuzz_shared->processes = strtoul(optarg, NULL, 0);
 		else if (option == 'S')
 			fuzz_shared->seed = strtoull(optarg, NULL, 0);
+		else if (option == 'n')
+			fuzz_shared->faults = false;
 		else if (option == 'v')
 			fuzz_shared->verbose = true;
 		else
@@ -497,10 +513,10 @@ int main(int argc, char **argv)
 		return 1;
 	}
 
-	printf("vpfn_fuzz: seed %llu, %u devices, %u processes with %llu MiB each, %u s\n",
+	printf("vpfn_fuzz: seed %llu, %u devices with%s faults, %u processes with %llu MiB each, %u s\n",
 	       (unsigned long long)fuzz_shared->seed, fuzz_shared->device_count,
-	       fuzz_shared->processes, (unsigned long long)fuzz_shared->process_bytes >> 20,
-	       seconds);
+	       fuzz_shared->faults ? "" : "out", fuzz_shared->processes,
+	       (unsigned long long)fuzz_shared->process_bytes >> 20, seconds);
 	before = read_state();
 	/* Until a worker has a handler for it. */
 	signal(SIGUSR1, SIG_IGN);

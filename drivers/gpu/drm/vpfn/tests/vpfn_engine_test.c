@@ -275,6 +275,37 @@ static void vpfn_test_job_add_lists(struct kunit *test)
 	kfree(list);
 }
 
+/* A piece that is just long enough needs no list; nor do the 4 bytes of a checksum. */
+static void vpfn_test_job_add_pieces(struct kunit *test)
+{
+	struct vpfn_job *job = vpfn_test_job(test, 2);
+	struct vpfn_bo *bo = kunit_kzalloc(test, sizeof(*bo), GFP_KERNEL);
+	struct ttm_resource res = { .mem_type = TTM_PL_SYSTEM };
+	struct vpfn_operand first = { .bo = bo, .res = &res };
+	struct vpfn_operand last = { .bo = bo, .res = &res, .offset = 0x4000 + 0x800 - 4 };
+	struct scatterlist sgl[ARRAY_SIZE(vpfn_pieces)];
+	struct sg_table sgt = { .sgl = sgl };
+	struct ttm_tt tt = { .sg = &sgt };
+
+	KUNIT_ASSERT_NOT_NULL(test, bo);
+	bo->tbo.ttm = &tt;
+	vpfn_test_fill_sg(sgl);
+
+	KUNIT_ASSERT_EQ(test, vpfn_job_add(job, VPFN_OP_FILL, &first, NULL, 0x1000, 1), 0);
+	KUNIT_ASSERT_EQ(test, vpfn_job_add(job, VPFN_OP_CRC32C, &last, &first, 0x800, 0), 0);
+	KUNIT_ASSERT_EQ(test, job->num_descs, 2);
+	KUNIT_EXPECT_TRUE(test, list_empty(&job->lists));
+	vpfn_expect_desc(test, &job->descs[0], (struct vpfn_expected_desc) {
+		.op = VPFN_OP_FILL, .dst_space = VPFN_SPACE_SYSTEM, .dst_addr = 0x10001000,
+		.length = 0x1000, .pattern = 1,
+	});
+	vpfn_expect_desc(test, &job->descs[1], (struct vpfn_expected_desc) {
+		.op = VPFN_OP_CRC32C, .src_space = VPFN_SPACE_SYSTEM, .src_addr = 0x10001000,
+		.dst_space = VPFN_SPACE_SYSTEM, .dst_addr = 0x20000800 + 0x800 - 4,
+		.length = 0x800,
+	});
+}
+
 static struct kunit_case vpfn_engine_cases[] = {
 	KUNIT_CASE(vpfn_test_job_num_descs),
 	KUNIT_CASE(vpfn_test_cursor_advance),
@@ -284,6 +315,7 @@ static struct kunit_case vpfn_engine_cases[] = {
 	KUNIT_CASE(vpfn_test_job_add_copy),
 	KUNIT_CASE(vpfn_test_job_add_crc),
 	KUNIT_CASE(vpfn_test_job_add_lists),
+	KUNIT_CASE(vpfn_test_job_add_pieces),
 	{ }
 };
 
