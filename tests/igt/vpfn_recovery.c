@@ -283,7 +283,7 @@ static void test_nth_command(struct scene *scene)
 static void many_queued(struct scene *scene, void (*fault)(void), int expected)
 {
 	uint32_t mine[QUEUED], theirs[QUEUED];
-	struct vpfn_mem buffers[2];
+	struct vpfn_mem buffers[2], *well;
 	struct vpfn_gate gate;
 	int first_of_a, first_of_b;
 
@@ -309,6 +309,11 @@ static void many_queued(struct scene *scene, void (*fault)(void), int expected)
 	first_of_b = status_of(scene->b, theirs[0]);
 	igt_assert(first_of_a ? !first_of_b : first_of_b);
 	igt_assert_eq(first_of_a ?: first_of_b, expected);
+
+	/* The other one is done, not just said to be. */
+	well = first_of_a ? &buffers[1] : &buffers[0];
+	vpfn_mem_fill(well, 0, SIZE, 1);
+	check_by_both(well);
 	for (unsigned int i = 1; i < QUEUED; i++) {
 		igt_assert_eq(status_of(scene->a, mine[i]), 0);
 		igt_assert_eq(status_of(scene->b, theirs[i]), 0);
