@@ -339,16 +339,21 @@ static int find_listed(int file, uint32_t handle, struct listed *listed)
 		uint64_t id;
 		uint32_t h;
 		char *part;
+		int fields;
 
-		igt_assert_eq(sscanf(line, "client=%" SCNu64 " handle=%" SCNu32 " size=%" SCNu64
-				     " place=%7s", &id, &h, &found.size, found.place), 4);
+		fields = sscanf(line, "client=%" SCNu64 " handle=%" SCNu32 " size=%" SCNu64
+				" place=%7s", &id, &h, &found.size, found.place);
+		igt_assert_eq(fields, 4);
 		part = strstr(line, " offset=");
 		igt_assert_eq(!!part, !strcmp(found.place, "vram"));
-		if (part)
-			igt_assert_eq(sscanf(part, " offset=%" SCNx64, &found.offset), 1);
+		if (part) {
+			fields = sscanf(part, " offset=%" SCNx64, &found.offset);
+			igt_assert_eq(fields, 1);
+		}
 		part = strstr(line, " pinned=");
 		igt_assert(part);
-		igt_assert_eq(sscanf(part, " pinned=%u", &found.pinned), 1);
+		fields = sscanf(part, " pinned=%u", &found.pinned);
+		igt_assert_eq(fields, 1);
 		if (id == client && (!handle || h == handle)) {
 			*listed = found;
 			count++;
@@ -625,7 +630,8 @@ static void check_touch(struct touch *touch, enum vpfn_level level)
 
 	/* A touch without a fault is not told. */
 	trace_clear();
-	faults.done = faults.fallbacks = 0;
+	faults.done = 0;
+	faults.fallbacks = 0;
 	vpfn_load(touch->at);
 	trace_lines("vpfn_fault", look_at_fault, &faults);
 	igt_assert_eq(faults.done + faults.fallbacks, 0);

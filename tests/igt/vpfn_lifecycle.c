@@ -676,8 +676,7 @@ static uint32_t *map_registers(const char *name)
 
 static void test_reset_unbound(void)
 {
-	volatile uint32_t *enable;
-	uint32_t *registers;
+	uint32_t *registers, *enable;
 	char methods[64];
 
 	igt_assert_eq(vpfn_card_get(small_name, "reset_method", methods, sizeof(methods)), 0);
@@ -687,11 +686,11 @@ static void test_reset_unbound(void)
 	igt_assert_eq(vpfn_card_set(small_name, "enable", "1"), 0);
 	registers = map_registers(small_name);
 	enable = registers + INT_ENABLE / sizeof(*registers);
-	*enable = 3;
-	igt_assert_eq_u64(*enable, 3);
+	__atomic_store_n(enable, 3, __ATOMIC_RELAXED);
+	igt_assert_eq_u64(__atomic_load_n(enable, __ATOMIC_RELAXED), 3);
 	igt_assert_eq(vpfn_card_set(small_name, "reset", "1"), 0);
-	igt_assert_eq_u64(*enable, 0);
-	*enable = 3;
+	igt_assert_eq_u64(__atomic_load_n(enable, __ATOMIC_RELAXED), 0);
+	__atomic_store_n(enable, 3, __ATOMIC_RELAXED);
 	munmap(registers, VPFN_PAGE);
 	igt_assert_eq(vpfn_card_set(small_name, "enable", "0"), 0);
 
@@ -1417,7 +1416,9 @@ static void test_runtime_visitors(const char *name)
 		fd = open_card(small_name);
 		igt_assert_eq(vpfn_dmabuf_import(fd, dmabuf, SURVIVOR_SIZE, &imported), 0);
 		suspend_card(name);
-		survivor_check_by_engine(&(struct survivor) { .fd = fd, .bo = imported, .seed = 14 });
+		survivor_check_by_engine(&(struct survivor) {
+			.fd = fd, .bo = imported, .seed = 14
+		});
 		close(fd);
 	}
 	close(dmabuf);

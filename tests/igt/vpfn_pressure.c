@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vpfn_bo.h"
 #include "vpfn_card.h"
 #include "vpfn_pressure.h"
 
@@ -94,7 +95,7 @@ int vpfn_piece_limit(unsigned int order)
 	int err = 0;
 
 	snprintf(min_order, sizeof(min_order), "%u", on ? order + 1 : 1);
-	for (unsigned int i = 0; i < sizeof(settings) / sizeof(settings[0]) && !err; i++)
+	for (unsigned int i = 0; i < ARRAY_SIZE(settings) && !err; i++)
 		err = vpfn_text_write(settings[i].file, settings[i].text);
 	return err;
 }

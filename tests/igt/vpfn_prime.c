@@ -275,7 +275,7 @@ static void test_other_file(uint32_t placement)
 	igt_assert(vpfn_dmabuf_same(again, shared.dmabuf));
 	close(again);
 
-	/* It is the buffer itself: the file maps it by its own handle, and where it goes it goes. */
+	/* It is the buffer itself: the file maps it by its own handle, wherever it goes. */
 	igt_assert_eq(vpfn_map(other, shared.bo.offset, SIZE, PROT_READ | PROT_WRITE, &map), 0);
 	check_by_cpu(map, 4);
 	write_by_cpu(map, 5);

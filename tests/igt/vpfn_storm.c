@@ -413,7 +413,7 @@ static void run_process(unsigned int self, uint64_t bytes, int64_t nanoseconds, 
 		one_step(&storm);
 	} while (vpfn_deadline(0) < end);
 
-	/* The others are still there: what is neither in device memory nor in TTM's is swapped out. */
+	/* The others are still there: what has no place in either memory is swapped out. */
 	igt_assert_eq(vpfn_shmem_size(&shmem), 0);
 	igt_assert(self || shmem >= swapped);
 	check_all(&storm);
