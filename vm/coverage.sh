@@ -17,7 +17,7 @@ lines() {
 
 	for object in "$counts"/*.gcda; do
 		(cd "$counts" && gcov --json-format --stdout "$(basename "$object")")
-	done | jq -r '.files[] | select(.file | contains("/vpfn/")) | (.file | sub(".*/"; "")) as $file |
+	done | jq -r --arg driver "$driver/" '.files[] | select(.file | contains($driver)) | (.file | sub(".*/"; "")) as $file |
 		.lines[] | "\($file) \(.line_number) \(.count)"' |
 		awk '{ count[$1 " " $2] += $3 } END { for (line in count) print line, count[line] }' |
 		sort -k1,1 -k2,2n
