@@ -913,7 +913,7 @@ static void test_probe_fails(void)
 	make_faults();
 	/* Who has no memory says so. */
 	igt_emit_ignore_dmesg_regex("vpfn [0-9a-f:.]+: |drm_dev_init|memtype_reserve failed|"
-				    "Failed to create a rescuer|kobject|debugfs: out of");
+				    "Failed to (create|allocate) a rescuer|kobject|debugfs: out of");
 
 	bound = take_footprint();
 	igt_assert_eq(vpfn_card_unbind(small_name), 0);
