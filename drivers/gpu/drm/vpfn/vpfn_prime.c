@@ -210,13 +210,21 @@ static void vpfn_import_invalidate(struct dma_buf_attachment *attach)
 	if (!bo->tbo.ttm || !bo->tbo.ttm->sg)
 		return;
 
-	if (!vpfn_import_forget(&bo->tbo))
+	/*
+	 * Nobody will use it again, and TTM gives it back once its fences have signalled.
+	 * The ghost that ttm_bo_pipeline_gutting() makes of a buffer on its way out would
+	 * be freed with its resource still in the LRU list.
+	 */
+	if (!kref_get_unless_zero(&bo->tbo.base.refcount))
 		return;
 
-	/* No memory to do that later: wait for the users, then it takes none. */
-	dma_resv_wait_timeout(bo->tbo.base.resv, DMA_RESV_USAGE_BOOKKEEP, false,
-			      MAX_SCHEDULE_TIMEOUT);
-	vpfn_import_forget(&bo->tbo);
+	if (vpfn_import_forget(&bo->tbo)) {
+		/* No memory to do that later: wait for the users, then it takes none. */
+		dma_resv_wait_timeout(bo->tbo.base.resv, DMA_RESV_USAGE_BOOKKEEP, false,
+				      MAX_SCHEDULE_TIMEOUT);
+		vpfn_import_forget(&bo->tbo);
+	}
+	drm_gem_object_put(&bo->tbo.base);
 }
 
 static const struct dma_buf_attach_ops vpfn_import_ops = {
