@@ -138,8 +138,6 @@ static vm_fault_t vpfn_vm_prepare(struct vm_fault *vmf)
 		return ret;
 
 	err = vpfn_io_mem_reserve(bo->bdev, bo->resource);
-	if (!err && bo->resource->mem_type == TTM_PL_SYSTEM)
-		err = ttm_bo_populate(bo, &ctx);
 	return err ? vpfn_fault_error(err) : 0;
 }
 

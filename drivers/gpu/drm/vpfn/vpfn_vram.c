@@ -314,7 +314,8 @@ int vpfn_bo_validate(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
  *
  * That is, if it lies in VRAM beyond the BAR, into the BAR, or to system memory if
  * there is no room in the BAR; beyond the limit if need be, since the alternative is
- * a signal. The move may still be going on at return.
+ * a signal. In system memory it has pages then. The move may still be going on at
+ * return.
  *
  * Return: 0, or a negative errno.
  */
@@ -327,10 +328,17 @@ int vpfn_bo_make_visible(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 	};
 	struct ttm_placement placement = { .num_placement = 2, .placement = places };
 	struct ttm_resource *res = bo->tbo.resource;
+	int ret;
 
-	if (res && (res->mem_type == TTM_PL_SYSTEM || vpfn_vram_visible(vdev, res)))
-		return 0;
-	return ttm_bo_validate(&bo->tbo, &placement, ctx);
+	if (!res || (res->mem_type == TTM_PL_VRAM && !vpfn_vram_visible(vdev, res))) {
+		ret = ttm_bo_validate(&bo->tbo, &placement, ctx);
+		if (ret)
+			return ret;
+	}
+
+	if (bo->tbo.resource->mem_type == TTM_PL_SYSTEM)
+		return ttm_bo_populate(&bo->tbo, ctx);
+	return 0;
 }
 
 /**
