@@ -108,9 +108,17 @@ static void assert_levels(int file, const char *map, uint64_t size, enum vpfn_le
 	vpfn_assert_level(file, map + size - VPFN_PAGE, level);
 }
 
+/* Whatever is there now, after a touch of both ends. */
+static void assert_levels_touched(int file, const char *map, uint64_t size, enum vpfn_level level)
+{
+	vpfn_load(map);
+	vpfn_load(map + size - VPFN_PAGE);
+	assert_levels(file, map, size, level);
+}
+
 /*
- * One mapping is used in system memory, too. The page tables that it needs there stay (rule 4),
- * so that its leaves can be as large again only if they were as large there.
+ * The buffer is evicted under two mappings, and comes back by a job, then by a touch: a leaf of a
+ * GiB is nowhere to be had but in VRAM, one of 2 MiB may be had in system memory (rule 4).
  */
 static void test_evict(enum vpfn_level level)
 {
@@ -118,43 +126,85 @@ static void test_evict(enum vpfn_level level)
 		.seed = level, .size = level == VPFN_PUD ? VPFN_1G : 3 * VPFN_2M,
 	};
 	int file = level == VPFN_PUD ? big : arena.fd;
-	struct vpfn_leaf outside;
-	char *used, *kept;
+	char *maps[2];
 	struct vpfn_bo bo;
 
 	vpfn_require_room(pattern.size);
 	igt_assert_eq(vpfn_limit_set(level), 0);
 	igt_assert_eq(vpfn_bo_create(file, pattern.size, &bo), 0);
-	used = vpfn_map_whole(file, &bo);
-	kept = vpfn_map_whole(file, &bo);
-	vpfn_pattern_fill(&pattern, used, 0, pattern.size);
-	igt_assert_eq_u64(vpfn_pattern_check(&pattern, kept, 0, pattern.size), pattern.size);
-	assert_levels(file, used, pattern.size, level);
-	assert_levels(file, kept, pattern.size, level);
+	for (unsigned int i = 0; i < ARRAY_SIZE(maps); i++)
+		maps[i] = vpfn_map_whole(file, &bo);
+	vpfn_pattern_fill(&pattern, maps[0], 0, pattern.size);
+	for (unsigned int i = 0; i < ARRAY_SIZE(maps); i++)
+		assert_levels_touched(file, maps[i], pattern.size, level);
 
-	igt_assert_eq(vpfn_evict(file), 0);
-	igt_assert_eq(vpfn_where(file, &bo), SYSTEM);
-	assert_levels(file, used, pattern.size, VPFN_NONE);
-	assert_levels(file, kept, pattern.size, VPFN_NONE);
+	for (unsigned int by_touch = 0; by_touch < 2; by_touch++) {
+		igt_assert_eq(vpfn_evict(file), 0);
+		igt_assert_eq(vpfn_where(file, &bo), SYSTEM);
+		for (unsigned int i = 0; i < ARRAY_SIZE(maps); i++)
+			assert_levels(file, maps[i], pattern.size, VPFN_NONE);
 
-	/* Nobody brings it back for a touch, and what is written there counts. */
-	check_mapping(&pattern, used);
+		if (!by_touch) {
+			check_ends_by_engine(file, &bo, &pattern);
+			igt_assert_eq(vpfn_where(file, &bo), VRAM);
+		}
+		check_mapping(&pattern, maps[0]);
+		for (unsigned int i = 0; i < ARRAY_SIZE(maps); i++)
+			assert_levels_touched(file, maps[i], pattern.size, level);
+	}
+	if (level == VPFN_PUD)
+		igt_assert_eq(vpfn_where(file, &bo), VRAM);
+	else if (level == VPFN_PTE)
+		igt_assert_eq(vpfn_where(file, &bo), SYSTEM);
+
+	/* Wherever it is, what is written there counts. */
 	pattern.seed += 10;
-	vpfn_pattern_fill(&pattern, used, 0, pattern.size);
-	igt_assert_eq(vpfn_where(file, &bo), SYSTEM);
-	igt_assert_eq(vpfn_leaf_from_driver(file, used, &outside), 0);
-
+	vpfn_pattern_fill(&pattern, maps[0], 0, pattern.size);
 	check_ends_by_engine(file, &bo, &pattern);
-	igt_assert_eq(vpfn_where(file, &bo), VRAM);
-	assert_levels(file, used, pattern.size, VPFN_NONE);
+	check_mapping(&pattern, maps[1]);
+	for (unsigned int i = 0; i < ARRAY_SIZE(maps); i++)
+		igt_assert_eq(munmap(maps[i], pattern.size), 0);
+	vpfn_bo_close(file, &bo);
+}
+
+/*
+ * There is no room for what was evicted: a touch evicts nobody else, but takes what system memory
+ * has. Where it took a page table the leaf cannot be larger again, in that mapping (rule 4).
+ */
+static void test_evicted_for_good(void)
+{
+	struct vpfn_pattern pattern = { .seed = 0x6b, .size = VPFN_1G };
+	struct vpfn_bo bo, others[8];
+	unsigned int count = 0;
+	char *used, *kept;
+	uint64_t size;
+
+	vpfn_require_room(pattern.size);
+	igt_assert_eq(vpfn_limit_set(VPFN_PUD), 0);
+	igt_assert_eq(vpfn_bo_create(big, pattern.size, &bo), 0);
+	used = vpfn_map_whole(big, &bo);
+	kept = vpfn_map_whole(big, &bo);
+	vpfn_pattern_fill(&pattern, used, 0, pattern.size);
+	igt_assert_eq(vpfn_evict(big), 0);
+	igt_assert_eq(vpfn_vram_size(big, &size), 0);
+	for (uint64_t left = size; left >= VPFN_1G && count < ARRAY_SIZE(others); left -= VPFN_1G)
+		igt_assert_eq(vpfn_bo_create(big, VPFN_1G, &others[count++]), 0);
+
+	check_mapping(&pattern, used);
+	igt_assert_eq(vpfn_where(big, &bo), SYSTEM);
+	for (unsigned int i = 0; i < count; i++) {
+		igt_assert_eq(vpfn_where(big, &others[i]), VRAM);
+		vpfn_bo_close(big, &others[i]);
+	}
+
+	assert_levels_touched(big, kept, pattern.size, VPFN_PUD);
+	igt_assert_eq(vpfn_where(big, &bo), VRAM);
+	assert_levels_touched(big, used, pattern.size, VPFN_PMD);
 	check_mapping(&pattern, used);
 	check_mapping(&pattern, kept);
-	assert_levels(file, kept, pattern.size, level);
-	if (outside.level == level)
-		vpfn_assert_level(file, used, level);
-	munmap(used, pattern.size);
-	munmap(kept, pattern.size);
-	vpfn_bo_close(file, &bo);
+	igt_assert_eq(munmap(used, pattern.size), 0);
+	igt_assert_eq(munmap(kept, pattern.size), 0);
+	vpfn_bo_close(big, &bo);
 }
 
 #define SWAP_COUNT	12
@@ -369,6 +419,8 @@ static const struct {
 	  test_swap_mapped },
 	{ "reach-without-room", "A touch needs no room in system memory while there is some in device memory.",
 	  test_reach_without_room },
+	{ "evicted-for-good", "A touch evicts nobody; there may be no GiB leaf then, until there is room.",
+	  test_evicted_for_good },
 	{ "exhaust", "When all memory is taken, the next one is refused and nothing is lost.",
 	  test_exhaust },
 };
@@ -396,7 +448,7 @@ int igt_main()
 	igt_subtest("pressure-4x")
 		test_pressure(4);
 
-	igt_describe("Evicted under a mapping and brought back by a job, the leaf is as large again.");
+	igt_describe("Evicted under a mapping and brought back, the leaf is as large again.");
 	igt_subtest_with_dynamic("evict") {
 		for_each_vpfn_level(level) {
 			igt_dynamic(vpfn_level_name(level))

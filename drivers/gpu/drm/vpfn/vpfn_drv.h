@@ -299,6 +299,7 @@ int vpfn_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *res);
 int vpfn_bo_validate(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx);
 int vpfn_bo_make_visible(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx);
 int vpfn_bo_access(struct vpfn_bo *bo, u64 offset, void *buf, int len, bool write);
+bool vpfn_bo_return_to_vram(struct vpfn_bo *bo);
 int vpfn_bo_move_to_system(struct vpfn_bo *bo);
 int vpfn_bo_init(struct vpfn_device *vdev, struct vpfn_bo *bo, struct dma_resv *resv,
 		 void (*destroy)(struct ttm_buffer_object *tbo));

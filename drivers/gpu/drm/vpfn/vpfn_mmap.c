@@ -191,10 +191,14 @@ static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
 	if (bo->resource->bus.is_iomem) {
 		pfn = PHYS_PFN(bo->resource->bus.offset) + page_offset;
 	} else {
-		/* R2: a leaf is one range of memory; the pool gives many. */
+		/*
+		 * R2: a leaf is one range of memory; the pool gives many.
+		 * R4: VRAM is one. If there is room again, the next touch gets the leaf.
+		 */
 		pfn = page_to_pfn(bo->ttm->pages[page_offset]);
 		if (!vpfn_pages_contiguous(bo->ttm->pages + page_offset, 1UL << order))
-			return VM_FAULT_FALLBACK;
+			return vpfn_bo_return_to_vram(to_vpfn_bo(bo)) ? VM_FAULT_NOPAGE :
+									VM_FAULT_FALLBACK;
 	}
 
 	/* R2: the entry has no room for low pfn bits; the leaf would begin at other memory. */

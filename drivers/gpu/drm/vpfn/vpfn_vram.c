@@ -342,6 +342,30 @@ int vpfn_bo_make_visible(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 }
 
 /**
+ * vpfn_bo_return_to_vram - bring an evicted buffer back to where the CPU can reach it
+ * @bo: the buffer, reserved
+ *
+ * Nobody is evicted for it. The move may still be going on at return.
+ *
+ * Return: false if it has to stay in system memory.
+ */
+bool vpfn_bo_return_to_vram(struct vpfn_bo *bo)
+{
+	struct vpfn_device *vdev = bdev_to_vpfn_device(bo->tbo.bdev);
+	const struct ttm_place visible = {
+		.mem_type = TTM_PL_VRAM,
+		.flags = TTM_PL_FLAG_DESIRED,
+		.lpfn = vdev->visible_size >> PAGE_SHIFT,
+	};
+	struct ttm_placement placement = { .num_placement = 1, .placement = &visible };
+	struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = true };
+
+	if (!(bo->placement & DRM_VPFN_PLACEMENT_VRAM) || bo->tbo.pin_count)
+		return false;
+	return !ttm_bo_validate(&bo->tbo, &placement, &ctx);
+}
+
+/**
  * vpfn_bo_move_to_system - bring a buffer to system memory
  * @bo: the buffer, reserved
  *
