@@ -13,6 +13,8 @@
 
 #include "igt.h"
 #include "vpfn_bo.h"
+#include "vpfn_card.h"
+#include "vpfn_job.h"
 #include "vpfn_leaf.h"
 #include "vpfn_pattern.h"
 #include "vpfn_view.h"
@@ -325,6 +327,63 @@ static void test_leaf_size(enum vpfn_level limit)
 		check_ends(maps[i], sizes[i], limit, &dumps[2 * i]);
 		munmap(maps[i], sizes[i]);
 	}
+}
+
+/* Touches each page of a mapping in which nothing is mapped; what it costs is known exactly. */
+static void touch_and_count(char *map, uint64_t size, enum vpfn_level level, long tables_kib)
+{
+	const void *ends[] = { map, map + size - VPFN_PAGE };
+	struct vpfn_leaf dumps[ARRAY_SIZE(ends)], driver;
+	long faults, kib;
+
+	/* The stack has what these need. */
+	kib = vpfn_page_table_kib();
+	faults = vpfn_faults();
+	for (uint64_t at = 0; at < size; at += VPFN_PAGE)
+		vpfn_store(map + at, at);
+	faults = vpfn_faults() - faults;
+	kib = vpfn_page_table_kib() - kib;
+
+	igt_assert_eq(faults, size / vpfn_level_size(level));
+	igt_assert_eq(kib, tables_kib);
+	igt_assert_eq(vpfn_leaves_from_ptdump(ARRAY_SIZE(ends), ends, dumps), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(ends); i++) {
+		igt_assert_eq(vpfn_leaf_from_driver(fd, ends[i], &driver), 0);
+		assert_leaf(&dumps[i], &driver, level);
+	}
+}
+
+/*
+ * The first touch of a GiB, and the first one after it was away. Beside it something is mapped, so
+ * that the page tables above those of the GiB are there: a PUD leaf takes none, PMD leaves one.
+ */
+static void test_first_touch(enum vpfn_level level)
+{
+	struct vpfn_bo bo;
+	char *map, *area;
+	uint32_t crc;
+
+	igt_assert_eq(vpfn_limit_set(level), 0);
+	igt_assert_eq(vpfn_reserve(2 * VPFN_1G, 4 * VPFN_1G, (void **)&area), 0);
+	igt_assert_eq(mprotect(area, VPFN_PAGE, PROT_READ | PROT_WRITE), 0);
+	vpfn_store(area, 1);
+	create(fd, VPFN_1G, &bo);
+	igt_assert_eq(vpfn_map_at(fd, bo.offset, VPFN_1G, area + VPFN_1G, MAP_FIXED,
+				  (void **)&map), 0);
+
+	vpfn_page_table_kib();
+	touch_and_count(map, VPFN_1G, level, level == VPFN_PMD ? 4 : 0);
+
+	/* Tables stay when what they hold goes. */
+	igt_assert_eq(vpfn_evict(fd), 0);
+	vpfn_assert_level(fd, map, VPFN_NONE);
+	igt_assert_eq(vpfn_crc(fd, &bo, 0, VPFN_PAGE, &crc), 0);
+	touch_and_count(map, VPFN_1G, level, 0);
+	for (uint64_t at = 0; at < VPFN_1G; at += VPFN_PAGE)
+		igt_assert_eq_u64(vpfn_load(map + at), at);
+
+	vpfn_bo_close(fd, &bo);
+	igt_assert_eq(munmap(area, 2 * VPFN_1G), 0);
 }
 
 /* An address that is not the memory's: smaller leaves, and the same bytes. */
@@ -982,6 +1041,14 @@ int igt_main()
 		for_each_vpfn_level(level) {
 			igt_dynamic(vpfn_level_name(level))
 				test_leaf_size(level);
+		}
+	}
+
+	igt_describe("The first touch of a GiB takes one fault a leaf, also when it was evicted.");
+	igt_subtest_with_dynamic("first-touch") {
+		for (enum vpfn_level level = VPFN_PMD; level <= VPFN_PUD; level++) {
+			igt_dynamic(vpfn_level_name(level))
+				test_first_touch(level);
 		}
 	}
 

@@ -397,19 +397,25 @@ static void test_order(bool write_first, bool evict_first)
 	close(other);
 }
 
+/* One buffer, and those who fault on it while it moves. */
+struct race {
+	int fd;
+	struct vpfn_bo bo;
+	char *map;
+	uint64_t step;		/* from one word to the next, which is another writer's */
+	atomic_bool stop;
+};
+
 /* A thread that writes words of its own and looks whether they are there. */
 struct writer {
 	struct worker worker;
-	char *map;
+	struct race *race;
 	unsigned int slot;
 	uint64_t last;		/* the last value that was written everywhere */
 	uint64_t bad;		/* offset of a word that was wrong */
 };
 
-#define WRITERS		3
-#define WRITER_STEP	(WRITERS * VPFN_PAGE)
-
-static atomic_bool stop_writers;
+#define WRITERS		8
 
 static uint64_t word_of(const struct writer *writer, uint64_t at, uint64_t value)
 {
@@ -419,13 +425,14 @@ static uint64_t word_of(const struct writer *writer, uint64_t at, uint64_t value
 static int run_writer(void *arg)
 {
 	struct writer *writer = arg;
-	uint64_t first = writer->slot * VPFN_PAGE;
+	struct race *race = writer->race;
+	uint64_t first = writer->slot * race->step, step = WRITERS * race->step;
 
-	for (uint64_t value = 1; !stop_writers || value == 1; value++) {
-		for (uint64_t at = first; at < SIZE; at += WRITER_STEP)
-			vpfn_store(writer->map + at, word_of(writer, at, value));
-		for (uint64_t at = first; at < SIZE; at += WRITER_STEP) {
-			if (vpfn_load(writer->map + at) != word_of(writer, at, value)) {
+	for (uint64_t value = 1; !race->stop || value == 1; value++) {
+		for (uint64_t at = first; at < race->bo.size; at += step)
+			vpfn_store(race->map + at, word_of(writer, at, value));
+		for (uint64_t at = first; at < race->bo.size; at += step) {
+			if (vpfn_load(race->map + at) != word_of(writer, at, value)) {
 				writer->bad = at;
 				return -EBADMSG;
 			}
@@ -435,49 +442,50 @@ static int run_writer(void *arg)
 	return 0;
 }
 
-/* Out by the driver's file and back by a job; the copy of it goes to @copy. */
-static void move_out_and_in(const struct vpfn_bo *bo, const struct vpfn_bo *copy)
+/* What the writers left, from the engine's point of view: in each page a word and zeroes. */
+static void assert_written(const struct race *race, const struct writer *writers)
 {
-	igt_assert_eq(vpfn_evict(fd), 0);
-	igt_assert_eq(vpfn_copy(fd, copy, 0, bo, 0, SIZE), 0);
-}
+	for (uint64_t at = 0; at < race->bo.size; at += race->step) {
+		const struct writer *writer = &writers[at / race->step % WRITERS];
+		uint64_t page[VPFN_PAGE / sizeof(uint64_t)] = {
+			word_of(writer, at, writer->last),
+		};
+		uint32_t crc;
 
-/* What the writers left, from the engine's point of view. */
-static void assert_written(const struct vpfn_bo *bo, const struct writer *writers)
-{
-	char *bytes = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uint32_t crc;
-
-	igt_assert(bytes != MAP_FAILED);
-	for (unsigned int i = 0; i < WRITERS; i++) {
-		for (uint64_t at = i * VPFN_PAGE; at < SIZE; at += WRITER_STEP)
-			vpfn_store(bytes + at, word_of(&writers[i], at, writers[i].last));
+		igt_assert_eq(vpfn_crc(race->fd, &race->bo, at, VPFN_PAGE, &crc), 0);
+		igt_assert_eq_u64(crc, vpfn_crc32c(page, sizeof(page)));
 	}
-	igt_assert_eq(vpfn_meter_crc(&meter, bo, 0, SIZE, &crc), 0);
-	igt_assert_eq_u64(crc, vpfn_crc32c(bytes, SIZE));
-	munmap(bytes, SIZE);
 }
 
+/*
+ * Out by the driver's file, back by a job or by a fault. A PUD leaf needs a buffer that takes
+ * long to move.
+ */
 static void test_fault_race(enum vpfn_level level)
 {
+	bool large = level == VPFN_PUD;
+	struct race race = { .fd = large ? big : fd, .step = large ? 8 * MIB : VPFN_PAGE };
+	unsigned int moves = large ? MOVES : 1000;
 	struct writer writers[WRITERS] = {};
-	struct vpfn_bo bo, copy;
-	char *map;
+	struct vpfn_bo copy;
+	void *map;
 
 	igt_assert_eq(vpfn_limit_set(level), 0);
-	create(fd, SIZE, CPU_ACCESS, &bo);
-	create(fd, SIZE, 0, &copy);
-	map = map_whole(&bo);
+	igt_assert_eq(vpfn_bo_create(race.fd, large ? VPFN_1G : 2 * VPFN_2M, &race.bo), 0);
+	igt_assert_eq(vpfn_bo_create(race.fd, VPFN_PAGE, &copy), 0);
+	igt_assert_eq(vpfn_bo_map(race.fd, &race.bo, &map), 0);
+	race.map = map;
 
-	stop_writers = false;
 	for (unsigned int i = 0; i < WRITERS; i++) {
-		writers[i].map = map;
+		writers[i].race = &race;
 		writers[i].slot = i;
 		worker_start(&writers[i].worker, run_writer, &writers[i]);
 	}
-	for (int i = 0; i < MOVES; i++)
-		move_out_and_in(&bo, &copy);
-	stop_writers = true;
+	for (unsigned int i = 0; i < moves; i++) {
+		igt_assert_eq(vpfn_evict(race.fd), 0);
+		igt_assert_eq(vpfn_copy(race.fd, &copy, 0, &race.bo, 0, VPFN_PAGE), 0);
+	}
+	race.stop = true;
 
 	for (unsigned int i = 0; i < WRITERS; i++) {
 		int err = worker_finish(&writers[i].worker);
@@ -485,10 +493,10 @@ static void test_fault_race(enum vpfn_level level)
 		igt_info("%llu rounds\n", (unsigned long long)writers[i].last);
 		igt_assert_f(!err, "lost at %#llx\n", (unsigned long long)writers[i].bad);
 	}
-	assert_written(&bo, writers);
-	munmap(map, SIZE);
-	vpfn_bo_close(fd, &copy);
-	vpfn_bo_close(fd, &bo);
+	assert_written(&race, writers);
+	igt_assert_eq(munmap(map, race.bo.size), 0);
+	vpfn_bo_close(race.fd, &copy);
+	vpfn_bo_close(race.fd, &race.bo);
 }
 
 struct mover {
@@ -662,12 +670,12 @@ int igt_main()
 			test_order(false, false);
 	}
 
-	igt_describe("Threads write and read while the buffer moves: nothing is lost.");
+	igt_describe("Eight threads write and read while the buffer moves: nothing is lost.");
 	igt_subtest_with_dynamic("fault-race") {
-		igt_dynamic("pte")
-			test_fault_race(VPFN_PTE);
-		igt_dynamic("pmd")
-			test_fault_race(VPFN_PMD);
+		for_each_vpfn_level(level) {
+			igt_dynamic(vpfn_level_name(level))
+				test_fault_race(level);
+		}
 	}
 
 	igt_describe("Mappings come, break and go while the buffer moves.");

@@ -14,6 +14,7 @@
 
 #define PAGES_LIMIT	"/sys/module/ttm/parameters/pages_limit"
 #define BUFFER_OBJECTS	"/sys/kernel/debug/ttm/buffer_objects"
+#define SHRINK		"/sys/kernel/debug/ttm/tt_shrink"
 #define MEMINFO		"/proc/meminfo"
 #define FAULTS		"/sys/kernel/debug/fail_page_alloc/"
 
@@ -120,6 +121,25 @@ int vpfn_buffer_count(uint64_t *count)
 int vpfn_shmem_size(uint64_t *bytes)
 {
 	return read_meminfo("\nShmem:", bytes);
+}
+
+/**
+ * vpfn_swap_out:
+ *
+ * TTM swaps out all buffers in system memory that nobody uses.
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_swap_out(void)
+{
+	uint64_t pages;
+	int err;
+
+	/* One buffer each time that the file is read, which then tells its size */
+	do {
+		err = read_number(SHRINK, "", &pages);
+	} while (!err && pages);
+	return err;
 }
 
 /**

@@ -26,6 +26,7 @@
 #include "vpfn_host.h"
 #include "vpfn_job.h"
 #include "vpfn_pattern.h"
+#include "vpfn_pressure.h"
 #include "vpfn_view.h"
 
 IGT_TEST_DESCRIPTION("Buffers of vpfn that other files, other devices and other drivers share.");
@@ -1096,6 +1097,59 @@ static void test_importer_closes(int exporter, int importer)
 	drop(&shared);
 }
 
+/*
+ * The importer has given the buffer up, but its end waits for the exporter's job, behind which the
+ * buffer moves. Then TTM looks at all that there is.
+ */
+static void test_import_dies(int exporter, int importer)
+{
+	struct vpfn_gate gate;
+	struct pair pair;
+	uint32_t job;
+
+	make_gate(&gate);
+	pair_up(&pair, exporter, importer, VRAM, 51);
+	job = start(exporter, vpfn_cmd_fill(&pair.shared.bo, 0, SIZE, 0x55555555), &gate);
+	igt_assert_eq(vpfn_bo_close(importer, &pair.bo), 0);
+
+	/* It returns when the buffer has moved. */
+	igt_fork(child, 1)
+		igt_assert_eq(vpfn_evict(exporter), 0);
+	sleep_a_while();
+	check_waits(exporter, job);
+	igt_assert_eq(vpfn_swap_out(), 0);
+	igt_assert_eq(vpfn_gate_open(&gate), 0);
+	igt_waitchildren();
+	finish(exporter, job);
+	igt_assert_eq(placement_of(exporter, &pair.shared.bo), SYSTEM);
+	check_words(pair.shared.map, 0, SIZE, 0x55555555);
+
+	vpfn_gate_remove(&gate);
+	drop(&pair.shared);
+}
+
+/* A buffer without pages, since TTM has swapped it out, is imported by one who need not move it. */
+static void test_swapped(int exporter, int importer)
+{
+	uint64_t before, after;
+	struct shared shared;
+	struct vpfn_bo bo;
+
+	share(&shared, exporter, SYSTEM, 52);
+	igt_assert_eq(vpfn_shmem_size(&before), 0);
+	igt_assert_eq(vpfn_swap_out(), 0);
+	igt_assert_eq(vpfn_shmem_size(&after), 0);
+	igt_assert_lte(SIZE, after - before);
+
+	import(importer, shared.dmabuf, &bo);
+	check_by_engine(importer, &bo, 52);
+	write_by_cpu(shared.map, 53);
+	igt_assert_eq(vpfn_swap_out(), 0);
+	check_by_engine(importer, &bo, 53);
+	igt_assert_eq(vpfn_bo_close(importer, &bo), 0);
+	drop(&shared);
+}
+
 /* A device that knows nothing of vpfn */
 
 static void check_frame(const void *map, const void *frame, uint32_t frame_size, uint64_t size)
@@ -1335,6 +1389,8 @@ static const struct {
 	  test_moves_while_written },
 	{ "move-waits", "A buffer does not go away under an importer's job.", test_move_waits },
 	{ "importer-closes", "An importer goes while his job waits.", test_importer_closes },
+	{ "import-dies", "A buffer moves whose importer has just given it up.", test_import_dies },
+	{ "swapped", "A buffer that is swapped out is imported.", test_swapped },
 };
 
 static void run_both_ways(void (*run)(int exporter, int importer))
