@@ -610,7 +610,8 @@ static void vpfn_engine_recover(struct vpfn_device *vdev)
 		}
 	}
 
-	drm_notice(&vdev->drm, "engine %s, %s\n", error ? "stopped with an error" : "hung",
+	drm_notice(&vdev->drm, "engine %s, %s\n",
+		   error == ~0 ? "does not answer" : error ? "stopped with an error" : "hung",
 		   engine->wedged ? "and could not be reset" : "reset");
 	if (snapshot)
 		dev_coredumpv(vdev->drm.dev, snapshot, strlen(snapshot), GFP_NOWAIT);
