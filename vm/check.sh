@@ -160,6 +160,19 @@ complain_about_lost_skips() {
 	[ -z "$lost" ] || complaint="$skips lists $lost, which is no test"
 }
 
+# A VM of its own, since the kernel under it changes. As a line of results.tsv.
+run_kexec() {
+	local verdict=pass why='' logs=$dir/kexec/guest/log log start=$SECONDS
+
+	"$top/vm/boot.sh" "${boot[@]}" "$name/kexec" /vpfn/guest/kexec >&2 ||
+		why="it ended with code $?, see above"
+	for log in "$logs-before.txt" "$logs-after.txt"; do
+		[ ! -s "$log" ] || why="the kernel warned: $(head -n 1 "$log") (all of it: $log)"
+	done
+	[ -z "$why" ] || verdict=fail
+	printf 'vm@kexec\t%s\t%s\t%s\n' "$verdict" "$((SECONDS - start))" "$why"
+}
+
 rm -f "$dir"/{results.json,results.tsv,report.html}
 complaint=
 qtests=(0 0 0)
@@ -169,6 +182,7 @@ qtests=(0 0 0)
 	complaint="the VM ended with code $?, see above"
 merge_results || finish_early
 judged >"$dir/results.tsv"
+[ -n "$tests" ] || run_kexec >>"$dir/results.tsv"
 report
 complain_about_log load "$guest/log-load.txt"
 complain_about_log unload "$guest/log-unload.txt"
