@@ -24,6 +24,7 @@ IGT_TEST_DESCRIPTION("O_DIRECT between a disk and mappings of device memory.");
 #define FILE_SEED	0xf11e
 
 static int fd = -1;
+static struct vpfn_views views;
 static int file = -1;
 static struct vpfn_disk disk;
 
@@ -257,33 +258,36 @@ static const struct {
 	const char *describe;
 	int flags;
 	void (*run)(struct vpfn_view *view);
-	void (*open_view)(struct vpfn_view *view, int fd, enum vpfn_level level);
+	bool untouched;
 } tests[] = {
 	{ "write", "A direct write from the mapping is refused and changes nothing.",
-	  O_DIRECT, test_write, vpfn_view_open },
+	  O_DIRECT, test_write, false },
 	{ "read", "A direct read into the mapping is refused and changes nothing.",
-	  O_DIRECT, test_read, vpfn_view_open },
+	  O_DIRECT, test_read, false },
 	{ "untouched", "Direct I/O refuses a mapping without any leaf, and installs none.",
-	  O_DIRECT, test_write_untouched, vpfn_view_open_untouched },
+	  O_DIRECT, test_write_untouched, true },
 	{ "writev", "A direct write of ordinary memory, then the mapping, stops between them.",
-	  O_DIRECT, test_writev, vpfn_view_open },
+	  O_DIRECT, test_writev, false },
 	{ "readv", "A direct read into ordinary memory, then the mapping, stops between them.",
-	  O_DIRECT, test_readv, vpfn_view_open },
+	  O_DIRECT, test_readv, false },
 	{ "buffered", "Buffered reads and writes of the mapping work.",
-	  0, test_buffered, vpfn_view_open },
+	  0, test_buffered, false },
 };
 
 static void run_test(unsigned int target, unsigned int test, enum vpfn_level level)
 {
-	struct vpfn_view view;
+	struct vpfn_view *view = &views.of[level];
 
 	/* A test that failed has left its file open. */
 	if (file >= 0)
 		close_file();
 	targets[target].open(tests[test].flags);
-	tests[test].open_view(&view, fd, level);
-	tests[test].run(&view);
-	vpfn_view_close(&view);
+	if (tests[test].untouched)
+		vpfn_view_open_untouched(view, fd, level);
+	else
+		vpfn_view_renew(view);
+	tests[test].run(view);
+	vpfn_view_close(view);
 	close_file();
 }
 
@@ -292,6 +296,8 @@ static void subtests_on(unsigned int target)
 	for (unsigned int i = 0; i < ARRAY_SIZE(tests); i++) {
 		igt_describe(tests[i].describe);
 		igt_subtest_with_dynamic_f("%s-%s", targets[target].name, tests[i].name) {
+			if (!tests[i].untouched)
+				vpfn_views_open(&views, fd);
 			for_each_vpfn_level(level) {
 				igt_dynamic(vpfn_level_name(level))
 					run_test(target, i, level);

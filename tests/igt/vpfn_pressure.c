@@ -125,19 +125,22 @@ int vpfn_shmem_size(uint64_t *bytes)
 
 /**
  * vpfn_swap_out:
+ * @bytes: where it goes how much that was
  *
  * TTM swaps out all buffers in system memory that nobody uses.
  *
  * Returns: 0 or a negative errno.
  */
-int vpfn_swap_out(void)
+int vpfn_swap_out(uint64_t *bytes)
 {
 	uint64_t pages;
 	int err;
 
+	*bytes = 0;
 	/* One buffer each time that the file is read, which then tells its size */
 	do {
 		err = read_number(SHRINK, "", &pages);
+		*bytes += err ? 0 : pages * VPFN_PAGE;
 	} while (!err && pages);
 	return err;
 }

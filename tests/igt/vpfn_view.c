@@ -66,15 +66,35 @@ void vpfn_view_open_untouched(struct vpfn_view *view, int fd, enum vpfn_level le
 }
 
 /**
+ * vpfn_assert_page_table_growth:
+ * @kib: by how much the page tables of the process have grown
+ * @size: size of the mapping that was touched
+ * @limit: the largest leaf that the driver may use
+ *
+ * Asserts that it is what a page table for PTEs costs; what is above it in the tree may be
+ * new or not.
+ */
+void vpfn_assert_page_table_growth(long kib, uint64_t size, enum vpfn_level limit)
+{
+	long tables = limit == VPFN_PTE ? size / VPFN_2M * 4 : 0;
+
+	igt_assert_f(kib >= tables && kib <= tables + 12,
+		     "VmPTE grew by %ld KiB, not by %ld\n", kib, tables);
+}
+
+/**
  * vpfn_view_open:
  * @view: the view
  * @fd: DRM file descriptor
  * @level: the largest leaf to use
  *
- * Maps a buffer by leaves of @level and writes a new pattern through them.
+ * Maps a buffer by leaves of @level and writes a new pattern through them. The number of faults
+ * and the size of the page tables have to agree with the driver's file about the level. Whoever
+ * wants the page-table dump as well takes vpfn_views_open().
  */
 void vpfn_view_open(struct vpfn_view *view, int fd, enum vpfn_level level)
 {
+	long faults, kib, expected;
 	void *map;
 
 	igt_assert_eq(vpfn_limit_set(level), 0);
@@ -84,9 +104,65 @@ void vpfn_view_open(struct vpfn_view *view, int fd, enum vpfn_level level)
 	view->pattern.size = view->bo.size;
 	igt_assert_eq(vpfn_bo_map(fd, &view->bo, &map), 0);
 	view->map = map;
+
+	expected = vpfn_expect_faults(view->bo.size, level);
+	kib = vpfn_page_table_kib();
+	faults = vpfn_faults();
 	vpfn_view_refill(view);
+	faults = vpfn_faults() - faults;
+	kib = vpfn_page_table_kib() - kib;
+	igt_assert_lte(expected, faults);
+	igt_assert_lte(faults, expected + 2);
+	vpfn_assert_page_table_growth(kib, view->bo.size, level);
 	vpfn_assert_level(fd, map, level);
 	vpfn_assert_level(fd, view->map + vpfn_view_inside(view), level);
+}
+
+/**
+ * vpfn_views_open:
+ * @views: a view for each level; what of them is still open is closed
+ * @fd: DRM file descriptor
+ *
+ * As vpfn_view_open() for each. One page-table dump, which takes long, has to agree about all.
+ * vpfn_view_renew() makes one of them the current one.
+ */
+void vpfn_views_open(struct vpfn_views *views, int fd)
+{
+	const void *addrs[2 * ARRAY_SIZE(views->of)];
+	struct vpfn_leaf leaves[ARRAY_SIZE(addrs)];
+	unsigned int n = 0;
+
+	for_each_vpfn_level(level) {
+		struct vpfn_view *view = &views->of[level];
+
+		if (view->map)
+			vpfn_view_close(view);
+		vpfn_view_open(view, fd, level);
+		addrs[n++] = view->map;
+		addrs[n++] = view->map + vpfn_view_inside(view);
+	}
+
+	igt_assert_eq(vpfn_leaves_from_ptdump(n, addrs, leaves), 0);
+	n = 0;
+	for_each_vpfn_level(level) {
+		igt_assert_eq(leaves[n++].level, level);
+		igt_assert_eq(leaves[n++].level, level);
+	}
+}
+
+/**
+ * vpfn_view_renew:
+ * @view: a view that was opened before others
+ *
+ * Makes its level the largest for new leaves again, and its pattern that of the buffer, which
+ * several views share.
+ */
+void vpfn_view_renew(struct vpfn_view *view)
+{
+	igt_assert_eq(vpfn_limit_set(view->level), 0);
+	vpfn_view_refill(view);
+	vpfn_assert_level(view->fd, view->map, view->level);
+	vpfn_assert_level(view->fd, view->map + vpfn_view_inside(view), view->level);
 }
 
 /**
@@ -96,6 +172,7 @@ void vpfn_view_open(struct vpfn_view *view, int fd, enum vpfn_level level)
 void vpfn_view_close(struct vpfn_view *view)
 {
 	igt_assert_eq(munmap(view->map, view->bo.size), 0);
+	view->map = NULL;
 }
 
 /**

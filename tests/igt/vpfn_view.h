@@ -22,7 +22,15 @@ int vpfn_require_device(void);
 
 void vpfn_view_open_untouched(struct vpfn_view *view, int fd, enum vpfn_level level);
 void vpfn_view_open(struct vpfn_view *view, int fd, enum vpfn_level level);
+void vpfn_view_renew(struct vpfn_view *view);
 void vpfn_view_close(struct vpfn_view *view);
+
+/* A view for each level, at its own index. */
+struct vpfn_views {
+	struct vpfn_view of[VPFN_PUD + 1];
+};
+
+void vpfn_views_open(struct vpfn_views *views, int fd);
 
 void vpfn_view_refill(struct vpfn_view *view);
 void vpfn_view_check(const struct vpfn_view *view);
@@ -31,6 +39,7 @@ void vpfn_view_check_at(const struct vpfn_view *view, void *base, uint64_t from,
 /* An offset in the middle of the last leaf; at the PTE level, a page in the middle. */
 uint64_t vpfn_view_inside(const struct vpfn_view *view);
 
+void vpfn_assert_page_table_growth(long kib, uint64_t size, enum vpfn_level limit);
 void vpfn_assert_level(int fd, const void *addr, enum vpfn_level level);
 
 #endif
