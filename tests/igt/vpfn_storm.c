@@ -21,6 +21,7 @@
 #include "vpfn_model.h"
 #include "vpfn_pattern.h"
 #include "vpfn_pressure.h"
+#include "vpfn_random.h"
 
 IGT_TEST_DESCRIPTION("Processes that together want four times the device memory, every byte checked.");
 
@@ -56,7 +57,7 @@ struct storm {
 	unsigned int self;
 	int fd;
 	struct vpfn_meter meter;
-	uint64_t random;
+	struct vpfn_random random;
 	uint64_t generation;		/* of contents: none comes twice */
 	uint64_t steps;
 	unsigned int num_buffers;
@@ -72,20 +73,9 @@ static void restore_pages_limit(int sig)
 		vpfn_pages_limit_set(pages_limit);
 }
 
-static uint64_t number_from_env(const char *name, uint64_t otherwise)
-{
-	const char *text = getenv(name);
-
-	return text ? strtoull(text, NULL, 0) : otherwise;
-}
-
-/* xorshift64*: never zero if the seed is not. */
 static uint64_t pick(struct storm *storm, uint64_t count)
 {
-	storm->random ^= storm->random >> 12;
-	storm->random ^= storm->random << 25;
-	storm->random ^= storm->random >> 27;
-	return (storm->random * 0x2545f4914f6cdd1dull >> 33) % count;
+	return vpfn_random_pick(&storm->random, count);
 }
 
 /* A run of blocks of a buffer. */
@@ -403,7 +393,7 @@ static void run_process(unsigned int self, uint64_t bytes, int64_t nanoseconds, 
 	int64_t end;
 
 	storm.self = self;
-	storm.random = (seed + 1) * 0x9e3779b97f4a7c15ull ^ (self + 1) << 8;
+	vpfn_random_init(&storm.random, seed, self);
 	storm.fd = vpfn_open_small(O_RDWR);
 	igt_assert_lte(0, storm.fd);
 	igt_assert_eq(vpfn_meter_open(storm.fd, &storm.meter), 0);
@@ -424,7 +414,7 @@ static void run_process(unsigned int self, uint64_t bytes, int64_t nanoseconds, 
 
 static void test_storm(uint64_t bytes, uint64_t swapped)
 {
-	int64_t seconds = number_from_env("VPFN_STORM_SECONDS", SECONDS);
+	int64_t seconds = vpfn_number_from_env("VPFN_STORM_SECONDS", SECONDS);
 
 	igt_info("VPFN_STORM_SEED=%#" PRIx64 ", %" PRIu64 " MiB in %u processes, %" PRId64 " s\n",
 		 seed, bytes >> 20, PROCESSES, seconds);
@@ -448,7 +438,7 @@ int igt_main()
 			      (unsigned long long)(TIMES * vram) >> 20);
 		igt_assert_eq(vpfn_pages_limit_get(&pages_limit), 0);
 		igt_install_exit_handler(restore_pages_limit);
-		seed = number_from_env("VPFN_STORM_SEED", vpfn_deadline(0) >> 10);
+		seed = vpfn_number_from_env("VPFN_STORM_SEED", vpfn_deadline(0) >> 10);
 	}
 
 	igt_describe("Eight processes, four times the device memory.");
