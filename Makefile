@@ -29,7 +29,7 @@ qtest:
 fuzz-device:
 	vm/fuzz-device.sh $(SECONDS)
 
-## fuzz-driver: random calls of user space to the driver on the debug kernel, for SECONDS=1200, SEED=
+## fuzz-driver: random calls of user space to the driver, and on its mappings, on the debug kernel, for SECONDS=1200 each, SEED=
 fuzz-driver:
 	vm/fuzz-driver.sh $(or $(SECONDS),1200) $(SEED)
 

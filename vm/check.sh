@@ -4,15 +4,19 @@
 # those for any DRM driver, on the debug kernel, and judges their results: one that is not
 # "pass" fails the check, unless it is a skip which tests/generic/skips.txt gives a reason
 # for. The last line is the count. With --tests only those IGT tests run.
-# VPFN_STORM_SECONDS: how long vpfn_storm runs, if not the usual time
+# VPFN_STORM_SECONDS, VPFN_MM_FUZZ_SECONDS: how long vpfn_storm and each subtest of
+# vpfn_mm_fuzz run, if not the usual time; VPFN_STORM_SEED, VPFN_MM_FUZZ_SEED: what they printed,
+# to have the same choices again
 # usage: check.sh [--tests REGEX] [--name NAME] [option of boot.sh...]
 
 . "$(dirname "$0")/lib.sh"
 
 tests=
 name=check
-boot=(--flavour debug --limit $((1500 + ${VPFN_STORM_SECONDS:-0})))
-[ -z "${VPFN_STORM_SECONDS:-}" ] || boot+=(--env "VPFN_STORM_SECONDS=$VPFN_STORM_SECONDS")
+boot=(--flavour debug --limit $((1500 + ${VPFN_STORM_SECONDS:-0} + 5 * ${VPFN_MM_FUZZ_SECONDS:-0})))
+for variable in VPFN_{STORM,MM_FUZZ}_{SECONDS,SEED}; do
+	[ -z "${!variable:-}" ] || boot+=(--env "$variable=${!variable}")
+done
 while [ $# -gt 0 ]; do
 	case $1 in
 	--tests) tests=$2 && shift ;;
