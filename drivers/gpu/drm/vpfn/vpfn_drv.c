@@ -218,8 +218,11 @@ static int vpfn_pm_save_vram(struct vpfn_device *vdev)
 static int vpfn_pm_prepare(struct device *dev)
 {
 	struct vpfn_device *vdev = dev_get_drvdata(dev);
-	int ret = vpfn_pm_save_vram(vdev);
+	int ret;
 
+	/* What came to VRAM a moment ago may not have left its old place: that is room. */
+	vpfn_vram_drain(vdev);
+	ret = vpfn_pm_save_vram(vdev);
 	if (ret)
 		return ret;
 
