@@ -76,6 +76,9 @@ void fuzz_state_init(struct fuzz_process *p)
 		file->primary = i >= FUZZ_FILES - fuzz_shared->device_count;
 		file->fd = open(file->primary ? fuzz_shared->devices[file->device].primary :
 				fuzz_shared->devices[file->device].render, O_RDWR | O_CLOEXEC);
+		/* Who opens the primary node first is the master; the place is for those who ask. */
+		if (file->primary)
+			ioctl(file->fd, DRM_IOCTL_DROP_MASTER, NULL);
 	}
 	for (unsigned int i = 0; i < FUZZ_SYNC_FDS; i++)
 		p->sync_fds[i] = -1;
