@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Does this host have the programs that a command needs? Installs what is missing,
 # by apt, as root or through sudo; asks neither network nor root if nothing is.
-# usage: host-packages.sh run|lint|fuzz|igt...
+# usage: host-packages.sh run|lint|fuzz|igt|qxl...
 
 . "$(dirname "$0")/lib.sh"
 
@@ -19,6 +19,7 @@ igt_packages=(
 	meson libdrm-dev libpciaccess-dev libkmod-dev libproc2-dev libudev-dev libpixman-1-dev
 	libcairo2-dev libdw-dev libunwind-dev libelf-dev
 )
+qxl_packages=(libspice-server-dev libpixman-1-dev)
 
 # An ordinary user makes the root file system in a user namespace, and its image
 # with the owners that it had there.
@@ -33,6 +34,7 @@ wanted_packages() {
 		lint) printf '%s\n' "${lint_packages[@]}" ;;
 		fuzz) printf '%s\n' "${fuzz_packages[@]}" ;;
 		igt) printf '%s\n' "${igt_packages[@]}" ;;
+		qxl) printf '%s\n' "${qxl_packages[@]}" ;;
 		*) die "no group of packages is called $group" ;;
 		esac
 	done

@@ -5,6 +5,7 @@
 # and, in share/, the firmware.
 # usage: qemu.sh         builds
 #        qemu.sh --tree  builds, and prints the tree it was built from instead
+#        qemu.sh --qxl   builds one that has QEMU's QXL device, too, which takes SPICE
 # QEMU_SRC: a tree of one's own to take instead; it is copied.
 
 . "$(dirname "$0")/lib.sh"
@@ -63,6 +64,14 @@ configure() {
 		--disable-docs --disable-tools --disable-install-blobs --disable-debug-info
 }
 
+# SPICE is the largest part of a QEMU that has it, and one device wants it
+add_qxl() {
+	local tree=$1
+
+	echo CONFIG_QXL=y >>"$tree/configs/devices/x86_64-softmmu/vpfn-vm.mak"
+	pyvenv/bin/meson configure -Dpixman=enabled -Dspice_protocol=enabled -Dspice=enabled
+}
+
 # Fills the build tree from the source and overlays it. What an older overlay appended
 # goes, because the tree's own files come back first.
 prepare_tree() {
@@ -90,6 +99,7 @@ build() {
 	mkdir -p "$work/build"
 	cd "$work/build"
 	[ -e build.ninja ] || configure "$work/tree"
+	[ -z "$qxl" ] || add_qxl "$work/tree"
 	ninja qemu-system-x86_64 tests/qtest/vpfn-test
 	strip -o "$new/qemu-system-x86_64" qemu-system-x86_64
 	strip -o "$new/vpfn-test" tests/qtest/vpfn-test
@@ -97,6 +107,9 @@ build() {
 	cp -L "$packages/firmware/usr/share/seabios/"*.bin "$new/share"
 }
 
+qxl=
+[ "${1:-}" != --qxl ] || qxl=qxl
+[ -z "$qxl" ] || "$top/vm/host-packages.sh" qxl
 lock qemu
 packages=$(sources)
 source=${QEMU_SRC:-$packages/tree}
@@ -105,7 +118,7 @@ export PATH=$packages/tools/usr/bin:$PATH
 
 source_id=$(cat "$source/VERSION")
 [ -z "${QEMU_SRC:-}" ] || source_id=$(hash_tree "$QEMU_SRC")
-work_id=$(hash_words "$source" "$(compiler)" "$(declare -f configure)")
+work_id=$(hash_words "$source" "$(compiler)" "$(declare -f configure)" ${qxl:+"$(declare -f add_qxl)"})
 id=$(hash_words "$source_id" "$work_id" "$(hash_files vm/qemu vm/qemu.sh vm/trees.sh qemu-device drivers/gpu/drm/vpfn/vpfn_regs.h)")
 result=$cache/qemu/$id
 
