@@ -10,7 +10,9 @@
 #   --source DIR       where the guest programs' sources are (this repository)
 #   --env NAME=VALUE   a variable for the program
 #   --image FILE       a kernel image other than the flavour's
+#   --modules DIR      modules that take the place of the kernel's own of the same names
 #   --no-device        leave the vpfn devices out
+#   --qxl              add QEMU's QXL device
 #   --terminal         connect the program to the terminal; no time limit
 
 . "$(dirname "$0")/lib.sh"
@@ -25,7 +27,9 @@ flavour=fast
 limit=600
 source=$top
 image=
+modules=
 device=yes
+qxl=
 terminal=
 environment=
 while [[ ${1:-} = --* ]]; do
@@ -35,7 +39,9 @@ while [[ ${1:-} = --* ]]; do
 	--source) source=$2 && shift ;;
 	--env) environment="$environment $2" && shift ;;
 	--image) image=$2 && shift ;;
+	--modules) modules=$2 && shift ;;
 	--no-device) device= ;;
+	--qxl) qxl=yes ;;
 	--terminal) terminal=yes ;;
 	*) die "boot.sh has no option $1" ;;
 	esac
@@ -46,7 +52,7 @@ shift
 
 build_what_is_missing() {
 	"$top/vm/host-packages.sh" run
-	qemu=$("$top/vm/qemu.sh")
+	qemu=$("$top/vm/qemu.sh" ${qxl:+--qxl})
 	kernel=$("$top/vm/linux.sh" "$flavour")
 	rootfs=$("$top/vm/rootfs.sh")
 	programs=$("$top/vm/guest-programs.sh" "$rootfs/sysroot" "$source")
@@ -60,9 +66,22 @@ fill_payload() {
 	mkdir -p "$payload"
 	cp -a "$kernel/lib" "$programs/." "$payload"
 	cp -a "$top/vm/guest" "$payload/guest"
+	[ -z "$modules" ] || replace_modules
 	# For kexec
 	cp "$kernel/bzImage" "$payload"
 	add_generic_tests
+}
+
+replace_modules() {
+	local tree module old
+
+	tree=$(echo "$payload"/lib/modules/*)
+	for module in "$modules"/*.ko; do
+		old=$(find "$tree/kernel" -name "$(basename "$module")")
+		[ -n "$old" ] || die "the $flavour kernel has no module $(basename "$module")"
+		strip --strip-debug -o "$old" "$module"
+	done
+	depmod -b "$payload" "$(basename "$tree")"
 }
 
 # IGT's tests that run on any DRM driver: the files of the distribution's package, on the
@@ -144,6 +163,13 @@ card_arguments() {
 	done
 }
 
+# As a second display device, which needs no VGA. Both of its memories have room for
+# buffers of some large pages.
+# shellcheck disable=SC2054
+qxl_arguments() {
+	arguments+=(-device qxl,ram_size_mb=128,vram_size_mb=64,vgamem_mb=16)
+}
+
 # A share that survives the guest's sleep: Linux's 9p does not set its device up again, so
 # the device must not be reset, for which it has to be a PCI Express one.
 share_arguments() {
@@ -177,6 +203,7 @@ qemu_arguments() {
 	share_arguments vpfn 10
 	share_arguments out 11
 	[ -z "$device" ] || card_arguments
+	[ -z "$qxl" ] || qxl_arguments
 	if [ -n "$terminal" ]; then
 		# Ctrl-C belongs to the guest; Ctrl-A X ends QEMU
 		arguments+=(-chardev "stdio,id=program,mux=on,signal=off" -mon chardev=program)
