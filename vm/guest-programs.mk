@@ -8,6 +8,7 @@
 #   OUT/igt/test-list.txt   their names, as igt_runner reads them
 #   OUT/bin/vpfn_demo       the demonstration
 #   OUT/bin/vpfn_fuzz       the fuzzer for the driver
+#   OUT/ttm-helper/         the test of huge faults in TTM, and its list
 #
 # SYSROOT holds libigt.so, libdrm and libc with their development files. Which programs there
 # are is written in tests/igt/meson.build, and nowhere else.
@@ -56,12 +57,13 @@ SELFTEST := $(OUT)/obj/selftest
 
 FUZZ_OBJECTS := $(patsubst $(SRC)/tests/fuzz/%.c,$(OUT)/obj/%.o,$(wildcard $(SRC)/tests/fuzz/*.c))
 
-all: $(TEST_BINS) $(OUT)/igt/test-list.txt $(OUT)/bin/vpfn_demo $(OUT)/bin/vpfn_fuzz
+all: $(TEST_BINS) $(OUT)/igt/test-list.txt $(OUT)/bin/vpfn_demo $(OUT)/bin/vpfn_fuzz \
+     $(OUT)/ttm-helper/qxl_mmap $(OUT)/ttm-helper/test-list.txt
 
 # A header more or less changes nothing here: the compiler writes down what it read.
 -include $(wildcard $(OUT)/obj/*.d)
 
-$(OUT)/igt $(OUT)/bin $(OUT)/obj:
+$(OUT)/igt $(OUT)/bin $(OUT)/obj $(OUT)/ttm-helper:
 	mkdir -p $@
 
 $(OUT)/obj/%.o: $(IGT)/%.c | $(OUT)/obj
@@ -75,6 +77,9 @@ $(OUT)/obj/%.o: $(SRC)/demo/%.c | $(OUT)/obj
 
 $(OUT)/obj/%.o: $(SRC)/tests/fuzz/%.c | $(OUT)/obj
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(OUT)/obj/%.o: $(SRC)/tests/ttm-helper/%.c | $(OUT)/obj
+	$(CC) $(CPPFLAGS) -I$(STANDALONE) $(CFLAGS) -MMD -MP -c $< -o $@
 
 # Our declarations of the library's interface must fit the library that is there.
 $(SELFTEST): $(OUT)/obj/selftest.o
@@ -95,6 +100,13 @@ $(OUT)/bin/vpfn_demo: $(OUT)/obj/vpfn_demo.o $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) 
 
 $(OUT)/bin/vpfn_fuzz: $(FUZZ_OBJECTS) $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) | $(OUT)/bin
 	$(CC) $(LDFLAGS) $^ -ldrm -o $@
+
+$(OUT)/ttm-helper/qxl_mmap: $(OUT)/obj/qxl_mmap.o $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) \
+			    $(OUT)/obj/selftest.ok | $(OUT)/ttm-helper
+	$(CC) $(LDFLAGS) $(filter %.o,$^) -ligt -ldrm -o $@
+
+$(OUT)/ttm-helper/test-list.txt: | $(OUT)/ttm-helper
+	printf 'TESTLIST\n%s\nEND TESTLIST\n' qxl_mmap >$@
 
 $(OUT)/igt/test-list.txt: $(MESON) | $(OUT)/igt
 	printf 'TESTLIST\n%s\nEND TESTLIST\n' '$(TESTS)' >$@
