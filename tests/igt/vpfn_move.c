@@ -277,6 +277,72 @@ static void test_touch_waits(void)
 	assert_filled(&bo, NEW);
 }
 
+struct debugger {
+	char *addr;
+	uint64_t word;
+};
+
+static int run_debugger(void *arg)
+{
+	struct debugger *debugger = arg;
+
+	return vpfn_proc_mem(debugger->addr, &debugger->word, sizeof(debugger->word), false);
+}
+
+/* A touch at a moment that the test chooses: not even a thread starts under a debugger's locks. */
+struct late_touch {
+	char *addr;
+	atomic_bool go;
+};
+
+static int run_late_touch(void *arg)
+{
+	struct late_touch *touch = arg;
+
+	while (!touch->go)
+		sched_yield();
+	return run_touch(touch->addr);
+}
+
+/*
+ * A debugger has the buffer moved to within reach, and has it reserved while it waits for that.
+ * A first touch, which comes under the lock of the VMA alone, finds it so.
+ */
+static void test_touch_vma_lock(void)
+{
+	struct worker debug_worker, touch_worker;
+	struct late_touch touch = {};
+	struct debugger debugger;
+	struct vpfn_bo bo;
+	struct vpfn_gate gate;
+	char *map;
+
+	igt_assert_eq(vpfn_limit_set(VPFN_PMD), 0);
+	fill_visible();
+	create(fd, SIZE, 0, &bo);
+	map = map_whole(&bo);
+	hold(&gate, fd, vpfn_cmd_fill(&bo, 0, SIZE, NEW));
+
+	touch.addr = map;
+	worker_start(&touch_worker, run_late_touch, &touch);
+	debugger.addr = map + SIZE / 2;
+	worker_start(&debug_worker, run_debugger, &debugger);
+	worker_settle(&debug_worker);
+	igt_assert(!debug_worker.done);
+	touch.go = true;
+	worker_settle(&touch_worker);
+	igt_assert(!touch_worker.done);
+	assert_busy(&bo);
+
+	let_go(&gate);
+	igt_assert_eq(worker_finish(&debug_worker), 0);
+	igt_assert_eq(worker_finish(&touch_worker), 0);
+	igt_assert_eq_u64(debugger.word, (uint64_t)NEW << 32 | NEW);
+	igt_assert_eq_u64(vpfn_load(map), (uint64_t)NEW << 32 | NEW);
+	vpfn_assert_level(fd, map, VPFN_PMD);
+	assert_filled(&bo, NEW);
+}
+
 static bool child_sleeps(const void *arg)
 {
 	const pid_t *pid = arg;
@@ -661,6 +727,10 @@ int igt_main()
 	igt_describe("A touch of a buffer that has to move waits for the job that writes it.");
 	igt_subtest("touch-waits")
 		test_touch_waits();
+
+	igt_describe("A touch under the lock of the VMA finds the buffer reserved by a debugger.");
+	igt_subtest("touch-vma-lock")
+		test_touch_vma_lock();
 
 	igt_describe("Who waits in a fault can be killed.");
 	igt_subtest("killed")
