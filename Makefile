@@ -2,7 +2,7 @@
 # Every command of the project. What they write lands in out/, or where OUT= says;
 # what they build is kept in ${XDG_CACHE_HOME:-~/.cache}/vpfn.
 
-.PHONY: help run check coverage qtest fuzz-device fuzz-driver igt lint selftest shell ttm-helper kernel-tree qemu-tree igt-tree clean
+.PHONY: help run check coverage qtest fuzz-device fuzz-driver igt lint mutants selftest shell ttm-helper kernel-tree qemu-tree igt-tree clean
 .SILENT:
 
 ## help: this list
@@ -48,6 +48,10 @@ selftest:
 ## ttm-helper: what patches/linux/rfc-ttm does for the driver of QEMU's QXL device, and for vpfn
 ttm-helper:
 	vm/ttm-helper.sh
+
+## mutants: break each rule of the mappings in turn, see a test fail (MUTANTS='R10-* R13-*': only some)
+mutants:
+	set -f; vm/mutants.sh $(MUTANTS)
 
 ## shell: the VM with a prompt (FLAVOUR=debug for the kernel of make check)
 shell:

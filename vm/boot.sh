@@ -10,6 +10,7 @@
 #   --source DIR       where the guest programs' sources are (this repository)
 #   --env NAME=VALUE   a variable for the program
 #   --image FILE       a kernel image other than the flavour's
+#   --add DIR          files that the guest sees, too, beside the programs
 #   --modules DIR      modules that take the place of the kernel's own of the same names
 #   --no-device        leave the vpfn devices out
 #   --qxl              add QEMU's QXL device
@@ -27,6 +28,7 @@ flavour=fast
 limit=600
 source=$top
 image=
+add=
 modules=
 device=yes
 qxl=
@@ -39,6 +41,7 @@ while [[ ${1:-} = --* ]]; do
 	--source) source=$2 && shift ;;
 	--env) environment="$environment $2" && shift ;;
 	--image) image=$2 && shift ;;
+	--add) add=$2 && shift ;;
 	--modules) modules=$2 && shift ;;
 	--no-device) device= ;;
 	--qxl) qxl=yes ;;
@@ -66,6 +69,7 @@ fill_payload() {
 	mkdir -p "$payload"
 	cp -a "$kernel/lib" "$programs/." "$payload"
 	cp -a "$top/vm/guest" "$payload/guest"
+	[ -z "$add" ] || cp -a "$add/." "$payload"
 	[ -z "$modules" ] || replace_modules
 	# For kexec
 	cp "$kernel/bzImage" "$payload"
