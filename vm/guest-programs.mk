@@ -8,6 +8,7 @@
 #   OUT/igt/test-list.txt   their names, as igt_runner reads them
 #   OUT/bin/vpfn_demo       the demonstration
 #   OUT/bin/vpfn_fuzz       the fuzzer for the driver
+#   OUT/bin/mm_bugs         the reproducers of the kernel's own bugs
 #   OUT/ttm-helper/         the test of huge faults in TTM, and its list
 #
 # SYSROOT holds libigt.so, libdrm and libc with their development files. Which programs there
@@ -56,14 +57,15 @@ TEST_BINS := $(TESTS:%=$(OUT)/igt/%)
 SELFTEST := $(OUT)/obj/selftest
 
 FUZZ_OBJECTS := $(patsubst $(SRC)/tests/fuzz/%.c,$(OUT)/obj/%.o,$(wildcard $(SRC)/tests/fuzz/*.c))
+MM_BUGS_OBJECTS := $(patsubst $(SRC)/tests/mm-bugs/%.c,$(OUT)/obj/mm-bugs/%.o,$(wildcard $(SRC)/tests/mm-bugs/*.c))
 
 all: $(TEST_BINS) $(OUT)/igt/test-list.txt $(OUT)/bin/vpfn_demo $(OUT)/bin/vpfn_fuzz \
-     $(OUT)/ttm-helper/qxl_mmap $(OUT)/ttm-helper/test-list.txt
+     $(OUT)/bin/mm_bugs $(OUT)/ttm-helper/qxl_mmap $(OUT)/ttm-helper/test-list.txt
 
 # A header more or less changes nothing here: the compiler writes down what it read.
--include $(wildcard $(OUT)/obj/*.d)
+-include $(wildcard $(OUT)/obj/*.d $(OUT)/obj/mm-bugs/*.d)
 
-$(OUT)/igt $(OUT)/bin $(OUT)/obj $(OUT)/ttm-helper:
+$(OUT)/igt $(OUT)/bin $(OUT)/obj $(OUT)/obj/mm-bugs $(OUT)/ttm-helper:
 	mkdir -p $@
 
 $(OUT)/obj/%.o: $(IGT)/%.c | $(OUT)/obj
@@ -76,6 +78,9 @@ $(OUT)/obj/%.o: $(SRC)/demo/%.c | $(OUT)/obj
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(OUT)/obj/%.o: $(SRC)/tests/fuzz/%.c | $(OUT)/obj
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(OUT)/obj/mm-bugs/%.o: $(SRC)/tests/mm-bugs/%.c | $(OUT)/obj/mm-bugs
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(OUT)/obj/%.o: $(SRC)/tests/ttm-helper/%.c | $(OUT)/obj
@@ -100,6 +105,9 @@ $(OUT)/bin/vpfn_demo: $(OUT)/obj/vpfn_demo.o $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) 
 
 $(OUT)/bin/vpfn_fuzz: $(FUZZ_OBJECTS) $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) | $(OUT)/bin
 	$(CC) $(LDFLAGS) $^ -ldrm -o $@
+
+$(OUT)/bin/mm_bugs: $(MM_BUGS_OBJECTS) | $(OUT)/bin
+	$(CC) $(LDFLAGS) $^ -o $@
 
 $(OUT)/ttm-helper/qxl_mmap: $(OUT)/obj/qxl_mmap.o $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) \
 			    $(OUT)/obj/selftest.ok | $(OUT)/ttm-helper
