@@ -7,6 +7,7 @@
 #        linux.sh FLAVOUR --build  builds it and prints the build directory instead
 # The flavour coverage is the debug one with a driver that counts which of its lines run;
 # gcov/ in the result says what the counts mean.
+# FLAVOUR-patched: that flavour with patches/linux/ applied, in a tree of its own
 # LINUX_SRC: a tree of one's own to take instead; it is copied.
 
 . "$(dirname "$0")/lib.sh"
@@ -68,6 +69,7 @@ prepare_tree() {
 		mv "$tree.new" "$tree"
 	fi
 	[ -z "${LINUX_SRC:-}" ] || refresh "$source" "$tree"
+	[ ${#patches[@]} -eq 0 ] || patch_tree "$source" "$tree"
 	"$top/vm/trees.sh" linux "$tree"
 }
 
@@ -76,6 +78,25 @@ refresh() {
 	(cd "$1" && find . -name .git -prune -o -type f -newer "$2/.vpfn-copied" -print0 2>/dev/null) |
 		tar -C "$1" --null -T - -cf - | tar -C "$2" -xf -
 	touch "$2/.vpfn-copied"
+}
+
+# The files that the patches change, or that an older state of them changed, as they are
+# now. What is the same already keeps its time stamp; nothing is written in place, since the
+# tree shares its files.
+patch_tree() {
+	local source=$1 tree=$2 list=$2/.vpfn-patched new file
+
+	new=$(scratch "$tree.patched")
+	touch "$list"
+	sed -n 's|^+++ b/||p' "${patches[@]}" | sort -u - "$list" >"$new/list"
+	mkdir "$new/tree"
+	tar -C "$source" -T "$new/list" -cf - | tar -C "$new/tree" -xmf -
+	cat "${patches[@]}" | patch -d "$new/tree" -p1 --fuzz=0
+	while read -r file; do
+		cmp -s "$new/tree/$file" "$tree/$file" || mv "$new/tree/$file" "$tree/$file"
+	done <"$new/list"
+	mv "$new/list" "$list"
+	rm -r "$new"
 }
 
 # An option that olddefconfig dropped for want of a dependency would make a test skip,
@@ -110,6 +131,7 @@ kernel_make() {
 	shift
 
 	[ "$flavour" != coverage ] || mapfile -t variables < <(profiled)
+	[ ${#patches[@]} -eq 0 ] || variables+=(LOCALVERSION=-patched)
 	make -C "$work/tree" O="$build" ARCH=x86_64 KBUILD_BUILD_USER=vpfn KBUILD_BUILD_HOST=vpfn \
 		-j"$(nproc)" "${variables[@]}" "$@"
 }
@@ -132,18 +154,25 @@ build() {
 }
 
 flavour=${1:-}
-configuration=$flavour
+configuration=${flavour%-patched}
 [ "$flavour" != coverage ] || configuration=debug
+patched=
+patches=()
+if [ "$flavour" != "$configuration" ] && [ "$flavour" != coverage ]; then
+	patched=-patched
+	patches=("$top"/patches/linux/[0-9]*.patch)
+fi
 fragments=(vm/linux/base.config "vm/linux/$configuration.config")
 [ -e "$top/${fragments[1]}" ] || die "no kernel flavour is called '$flavour'"
-lock linux
-source=${LINUX_SRC:-$(sources)}
+# Two trees, two locks: neither waits for the other, but for the sources
+source=${LINUX_SRC:-$(lock linux-source && sources)}
+lock "linux$patched"
 source_id=$source
 [ -z "${LINUX_SRC:-}" ] || source_id=$(hash_tree "$LINUX_SRC")
 
-work=$cache/build/linux-$(hash_words "$source" "$(compiler)")
+work=$cache/build/linux$patched-$(hash_words "$source" "$(compiler)")
 id=$(hash_words "$source_id" "$(compiler)" "$(hash_files drivers/gpu/drm/vpfn include/uapi \
-	"${fragments[@]}" vm/linux.sh vm/trees.sh)")
+	"${fragments[@]}" "${patches[@]#"$top/"}" vm/linux.sh vm/trees.sh)")
 result=$cache/linux/$flavour-$id
 # Branches with other options do not take turns in compiling everything again. What the
 # driver's own options change is little.
