@@ -38,12 +38,19 @@ linux_checkpatch() {
 		xargs -0 perl scripts/checkpatch.pl --strict --terse --show-types -f
 }
 
+# The tree has no history to look a commit up in
+patches_checkpatch() {
+	cd "$tree"
+	perl scripts/checkpatch.pl --strict --terse --show-types --ignore=UNKNOWN_COMMIT_ID \
+		"$top"/patches/linux/000[1-9]*.patch
+}
+
 # The options are those of IGT's .checkpatch.conf, without what checkpatch cannot know:
 # the names of libdrm, the forms of igt_main() and of a for_each macro, and that this
 # is no kernel code.
 igt_checkpatch() {
 	cd "$tree"
-	find "$top/tests/igt" "$top/tests/ttm-helper" "$top/demo" "$top/vm/selftest" -name '*.[ch]' -print0 |
+	find "$top"/tests/{igt,mm-bugs,ttm-helper} "$top/demo" "$top/vm/selftest" -name '*.[ch]' -print0 |
 		xargs -0 perl scripts/checkpatch.pl --strict --terse --show-types --max-line-length=100 \
 			--ignore=BIT_MACRO,SPLIT_STRING,LONG_LINE_STRING,BOOL_MEMBER,PREFER_KERNEL_TYPES,CAMELCASE,FUNCTION_WITHOUT_ARGS,PREFER_DEFINED_ATTRIBUTE_MACRO,MACRO_ARG_REUSE -f
 }
@@ -90,6 +97,7 @@ check "driver, checkpatch --strict" linux_checkpatch
 check "driver, W=1 and sparse" warnings_and_sparse
 check "driver, kernel-doc" kernel_doc
 check "tests, checkpatch --strict with IGT's options" igt_checkpatch
+check "patches, checkpatch --strict" patches_checkpatch
 check "device, QEMU's checkpatch" qemu_checkpatch
 check "device, specification and qtests" "$top/vm/spec-coverage.sh"
 check "scripts, shellcheck" shell_scripts
