@@ -5,7 +5,8 @@
 # "pass" fails the check, unless it is a skip which tests/generic/skips.txt gives a reason
 # for. The last line is the count. With --tests only those IGT tests run.
 # VPFN_STORM_SECONDS, VPFN_MM_FUZZ_SECONDS: how long vpfn_storm and each subtest of
-# vpfn_mm_fuzz run, if not the usual time; VPFN_STORM_SEED, VPFN_MM_FUZZ_SEED: what they printed,
+# vpfn_mm_fuzz run, if not the usual time; VPFN_RACE_MOVES: how often vpfn_move@fault-race moves
+# its buffer, if not as often as usual; VPFN_STORM_SEED, VPFN_MM_FUZZ_SEED: what they printed,
 # to have the same choices again
 # usage: check.sh [--tests REGEX] [--name NAME] [option of boot.sh...]
 
@@ -13,8 +14,9 @@
 
 tests=
 name=check
-boot=(--flavour debug --limit $((1500 + ${VPFN_STORM_SECONDS:-0} + 5 * ${VPFN_MM_FUZZ_SECONDS:-0})))
-for variable in VPFN_{STORM,MM_FUZZ}_{SECONDS,SEED}; do
+boot=(--flavour debug --limit $((1500 + ${VPFN_STORM_SECONDS:-0} + 5 * ${VPFN_MM_FUZZ_SECONDS:-0} +
+	${VPFN_RACE_MOVES:-0})))
+for variable in VPFN_{STORM,MM_FUZZ}_{SECONDS,SEED} VPFN_RACE_MOVES; do
 	[ -z "${!variable:-}" ] || boot+=(--env "$variable=${!variable}")
 done
 while [ $# -gt 0 ]; do

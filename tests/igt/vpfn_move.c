@@ -26,6 +26,7 @@
 #include "vpfn_leaf.h"
 #include "vpfn_model.h"
 #include "vpfn_pattern.h"
+#include "vpfn_random.h"
 #include "vpfn_view.h"
 
 IGT_TEST_DESCRIPTION("Buffers of vpfn that move while CPU and engine use them.");
@@ -506,7 +507,7 @@ static int run_writer(void *arg)
 			}
 		}
 		writer->last = value;
-		/* Or those who move the buffer, who wait in turn for each other, get the CPU too late. */
+		/* Or those who move the buffer get the CPU too late. */
 		nanosleep(&pause, NULL);
 	}
 	return 0;
@@ -528,14 +529,15 @@ static void assert_written(const struct race *race, const struct writer *writers
 }
 
 /*
- * Out by the driver's file, back by a job or by a fault. A PUD leaf needs a buffer that takes
- * long to move.
+ * Out by the driver's file, back by a job or by a fault, VPFN_RACE_MOVES times. A PUD leaf needs a
+ * buffer that takes long to move.
  */
 static void test_fault_race(enum vpfn_level level)
 {
 	bool large = level == VPFN_PUD;
 	struct race race = { .fd = large ? big : fd, .step = large ? 8 * MIB : VPFN_PAGE };
-	unsigned int moves = large ? 10 : 1000, moved = 0, rounds = 0;
+	unsigned int moves = large ? 5 : vpfn_number_from_env("VPFN_RACE_MOVES", MOVES);
+	unsigned int moved = 0, rounds = 0;
 	struct writer writers[WRITERS] = {};
 	struct vpfn_bo copy;
 	uint32_t placement;
@@ -553,7 +555,7 @@ static void test_fault_race(enum vpfn_level level)
 		worker_start(&writers[i].worker, run_writer, &writers[i]);
 	}
 	while (moved < moves) {
-		/* It stays where it is if a writer has it reserved, or if its last place is not free yet. */
+		/* It stays if a writer has it reserved, or if its last place is not free yet. */
 		int err = vpfn_evict(race.fd);
 
 		igt_assert_f(!err || err == -ENOMEM, "evict: %d\n", err);
