@@ -129,13 +129,13 @@ last_words() {
 }
 
 # catcher VM NAME: who failed, how, and why: the first bad result, or under which subtest the
-# VM ended. Nothing, if all passed.
+# VM ended. Nothing, if all passed or skipped.
 catcher() {
 	local vm=$1 name=$2 runner=$dir/$1/guest/$2 last words
 
 	if [ -s "$runner/results.json" ]; then
 		results "$vm" "$name" |
-			awk -F'\t' '$2 !~ /^(pass|notrun|abort)$/ { print; exit }'
+			awk -F'\t' '$2 !~ /^(pass|skip|notrun|abort)$/ { print; exit }'
 		return
 	fi
 	last=$(find "$runner" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' 2>/dev/null | sort -n | tail -n 1)
