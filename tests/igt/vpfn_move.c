@@ -560,7 +560,8 @@ static void test_fault_race(enum vpfn_level level)
 
 		igt_assert_f(!err || err == -ENOMEM, "evict: %d\n", err);
 		igt_assert_eq(vpfn_bo_placement(race.fd, &race.bo, &placement), 0);
-		moved += placement == SYSTEM;
+		/* Whoever wants a PUD leaf brings it back before one can look. */
+		moved += large ? !err : placement == SYSTEM;
 		igt_assert_eq(vpfn_copy(race.fd, &copy, 0, &race.bo, 0, VPFN_PAGE), 0);
 		rounds++;
 	}
