@@ -1454,16 +1454,20 @@ static void remove_core(pid_t pid)
 
 static void run_child(struct task *task, enum end end, uint64_t stream)
 {
+	const int parent = task->pipe[1];
 	char ready = 0;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* In the parent's is what that waits for, and stays what a killed child had there. */
+	if (pipe(task->pipe))
+		fail(task, "pipe(): %s", strerror(errno));
 	task->is_child = true;
 	task->may_store = end != END_KILL;
 	vpfn_random_init(&task->random, seed, stream);
 	check_inheritance(task);
 	switch (end) {
 	case END_KILL:
-		if (write(task->pipe[1], &ready, 1) != 1)
+		if (write(parent, &ready, 1) != 1)
 			fail(task, "write(): %s", strerror(errno));
 		for (;;)
 			run_steps(task, 1);
