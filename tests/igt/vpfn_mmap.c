@@ -600,12 +600,12 @@ static bool tells_of_writes(void)
 	int file = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	uint64_t *page = mmap(NULL, VPFN_PAGE, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	off_t at = (uintptr_t)page / VPFN_PAGE * sizeof(uint64_t);
 	uint64_t entry;
 
 	igt_assert(file >= 0 && page != MAP_FAILED);
 	vpfn_store(page, 1);
-	igt_assert_eq(pread(file, &entry, sizeof(entry), (uintptr_t)page / VPFN_PAGE * sizeof(entry)),
-		      sizeof(entry));
+	igt_assert_eq(pread(file, &entry, sizeof(entry), at), sizeof(entry));
 	munmap(page, VPFN_PAGE);
 	close(file);
 	return entry & 1ull << 55;
