@@ -141,7 +141,7 @@ catcher() {
 		return
 	fi
 	last=$(find "$runner" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' 2>/dev/null | sort -n | tail -n 1)
-	words=$(last_words "$vm")
+	words=$(last_words "$vm" || true)
 	if [ -z "$last" ]; then
 		printf 'none: it does not load\tfail\t%s\n' "$words"
 		return
