@@ -71,8 +71,6 @@ fill_payload() {
 	cp -a "$top/vm/guest" "$payload/guest"
 	[ -z "$add" ] || cp -a "$add/." "$payload"
 	[ -z "$modules" ] || replace_modules
-	# For kexec
-	cp "$kernel/bzImage" "$payload"
 	add_generic_tests
 }
 

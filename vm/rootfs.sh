@@ -8,8 +8,8 @@
 
 release=forky
 packages=(
-	igt-gpu-tools igt-gpu-tools-tests libdrm2 kmod kexec-tools fio strace e2fsprogs mount
-	util-linux procps libc6-dev libdrm-dev linux-libc-dev
+	igt-gpu-tools igt-gpu-tools-tests libdrm2 kmod fio strace e2fsprogs mount util-linux procps
+	libc6-dev libdrm-dev linux-libc-dev
 )
 
 # Documents and translations are of no use in there
