@@ -2013,8 +2013,9 @@ static void run_mix(const struct mix *mix)
 		rmdir(GROUP);
 }
 
-#define OOM_MESSAGES "invoked oom-killer|Memory cgroup out of memory|CPU: [0-9]+ UID: |" \
-		     "Hardware name: |Call Trace:|</?TASK>|[+]0x[0-9a-f]+/0x|R[A-Z0-9]{2}: |Code: "
+#define OOM_MESSAGES "invoked oom-killer|Memory cgroup (out of memory|min protection)|" \
+		     "CPU: [0-9]+ UID: |Tainted: |Hardware name: |Call Trace:|</?TASK>|" \
+		     "[+]0x[0-9a-f]+/0x|R[A-Z0-9]{2}: |Code: "
 
 int igt_main()
 {
