@@ -226,6 +226,7 @@ struct task {
 };
 
 static int fd = -1;
+static bool has_numa;		/* else the kernel has no mbind() */
 static uint64_t seed;
 static int64_t seconds;
 static struct shared *shared;
@@ -963,7 +964,7 @@ static void step_pkey_mprotect(struct task *task)
 	int prot = pick_prot(task), key = pick(task, 3) ? task->pkey : 0;
 	struct range range;
 
-	if (!segment)
+	if (!segment || task->pkey <= 0)
 		return;
 	range = pick_range(task, segment);
 	warm(task, range);
@@ -1115,7 +1116,7 @@ static void step_mbind(struct task *task)
 	bool set = pick(task, 2);
 	struct range range;
 
-	if (!segment)
+	if (!segment || !has_numa)
 		return;
 	range = pick_range(task, segment);
 	warm(task, range);
@@ -1197,7 +1198,7 @@ static int open_proc(struct task *task, const char *path, int oflags)
 /* All of a file about the whole address space, while other threads change it. */
 static void step_read_maps(struct task *task)
 {
-	bool smaps = pick(task, 2);
+	bool smaps = pick(task, 2) || !has_numa;
 	int file = open_proc(task, smaps ? "/proc/self/smaps" : "/proc/self/numa_maps", O_RDONLY);
 	struct range arena = { task->arena, ARENA };
 	ssize_t n;
@@ -2032,6 +2033,7 @@ int igt_main()
 
 	igt_fixture() {
 		fd = vpfn_require_device();
+		has_numa = !access("/proc/self/numa_maps", R_OK);
 		seed = vpfn_number_from_env("VPFN_MM_FUZZ_SEED", vpfn_deadline(0) >> 10);
 		seconds = vpfn_number_from_env("VPFN_MM_FUZZ_SECONDS", SECONDS);
 	}

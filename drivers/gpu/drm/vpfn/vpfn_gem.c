@@ -7,6 +7,7 @@
 #include <linux/gfp.h>
 #include <linux/idr.h>
 #include <linux/mm.h>
+#include <linux/pm_runtime.h>
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
@@ -70,6 +71,9 @@ static const struct drm_gem_object_funcs vpfn_gem_funcs = {
 static void vpfn_bo_destroy(struct ttm_buffer_object *tbo)
 {
 	struct vpfn_bo *bo = to_vpfn_bo(tbo);
+
+	/* A device that could not sleep for the sake of its VRAM may try again. */
+	pm_request_autosuspend(tbo->base.dev->dev);
 
 	if (drm_gem_is_imported(&tbo->base))
 		drm_prime_gem_destroy(&tbo->base, NULL);
