@@ -7,7 +7,7 @@
 #        linux.sh FLAVOUR --build  builds it and prints the build directory instead
 # The flavour coverage is the debug one with a driver that counts which of its lines run;
 # gcov/ in the result says what the counts mean.
-# wide is the debug one with more users of user memory, which the slower tests need.
+# wide is the debug one with more options, for "make mm-bugs" and "make ttm-helper".
 # FLAVOUR-patched: that flavour with patches/linux/ applied, in a tree of its own
 # LINUX_SRC: a tree of one's own to take instead; it is copied.
 
