@@ -7,7 +7,6 @@
 #        linux.sh FLAVOUR --build  builds it and prints the build directory instead
 # The flavour coverage is the debug one with a driver that counts which of its lines run;
 # gcov/ in the result says what the counts mean.
-# wide is the debug one with more options, for "make mm-bugs" and "make ttm-helper".
 # FLAVOUR-patched: that flavour with patches/linux/ applied, in a tree of its own
 # LINUX_SRC: a tree of one's own to take instead; it is copied.
 
@@ -165,8 +164,6 @@ if [ "$flavour" != "$configuration" ] && [ "$flavour" != coverage ]; then
 fi
 fragments=(vm/linux/base.config "vm/linux/$configuration.config")
 [ -e "$top/${fragments[1]}" ] || die "no kernel flavour is called '$flavour'"
-# The debug kernel with more options
-[ "$configuration" != wide ] || fragments=(vm/linux/{base,debug,wide}.config)
 # Two trees, two locks: neither waits for the other, but for the sources
 source=${LINUX_SRC:-$(lock linux-source && sources)}
 lock "linux$patched"

@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Does each patch in patches/linux/ cure what it says? Runs the reproducers of tests/mm-bugs/
-# on the debug kernel with more options: with the patches, where each has to pass, and without,
+# on the debug kernel: with the patches, where each has to pass, and without,
 # where each has to fail in its own way, in a VM of its own, since most of them kill it. Ends
 # with a table.
 # usage: mm-bugs.sh [BUG...]     (all)
 
 . "$(dirname "$0")/lib.sh"
 
-flavour=wide
+flavour=debug
 dir=$out/mm-bugs
 limit=300
 

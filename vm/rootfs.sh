@@ -8,7 +8,7 @@
 
 release=forky
 packages=(
-	igt-gpu-tools igt-gpu-tools-tests libdrm2 kmod fio strace e2fsprogs mount util-linux procps
+	igt-gpu-tools igt-gpu-tools-tests libdrm2 kmod fio strace e2fsprogs xfsprogs btrfs-progs mount util-linux procps
 	libc6-dev libdrm-dev linux-libc-dev
 )
 

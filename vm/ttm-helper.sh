@@ -43,7 +43,7 @@ build_modules() {
 
 # In a subshell, so that the lock is not held while other scripts want it
 patch_modules() (
-	kernel_build=$("$top/vm/linux.sh" wide --build)
+	kernel_build=$("$top/vm/linux.sh" debug --build)
 	lock linux
 	new=$(scratch "$patched")
 	step ttm-helper "building TTM and its drivers with patches/linux/rfc-ttm" \
@@ -56,7 +56,7 @@ run_qxl() {
 	local name=$1
 	shift
 
-	"$top/vm/boot.sh" --flavour wide --limit 600 --no-device --qxl "$@" "$name" /vpfn/guest/ttm-helper \
+	"$top/vm/boot.sh" --flavour debug --limit 600 --no-device --qxl "$@" "$name" /vpfn/guest/ttm-helper \
 		>/dev/null || die "the tests on QXL did not end, see above"
 	[ ! -s "$out/$name/guest/log-load.txt" ] ||
 		die "the kernel warned at the load of qxl: $(head -n 1 "$out/$name/guest/log-load.txt")"
@@ -70,7 +70,7 @@ failures() {
 }
 
 "$top/vm/host-packages.sh" run qxl
-kernel=$("$top/vm/linux.sh" wide)
+kernel=$("$top/vm/linux.sh" debug)
 patched=$cache/ttm-helper/$(hash_words "$kernel" "$(hash_files patches/linux/rfc-ttm vm/ttm-helper.sh)")
 if ! found "$patched"; then
 	prune ttm-helper
@@ -79,7 +79,7 @@ fi
 run_qxl ttm-helper-before
 run_qxl ttm-helper-after --modules "$patched"
 status=0
-"$top/vm/check.sh" --flavour wide --name ttm-helper-vpfn --modules "$patched" --tests "$vpfn_tests" || status=1
+"$top/vm/check.sh" --flavour debug --name ttm-helper-vpfn --modules "$patched" --tests "$vpfn_tests" || status=1
 
 printf '%-20s %-10s %s\n' 'test on qxl' before after
 LC_ALL=C join -t $'\t' "$out"/ttm-helper-{before,after}/results.tsv | awk -F'\t' '{ printf "%-20s %-10s %s\n", $1, $2, $3 }'

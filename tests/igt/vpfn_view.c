@@ -35,14 +35,20 @@ int vpfn_require_device(void)
 	return fd;
 }
 
-/* Clearing a large buffer takes long: the views of a process share one of each size. */
-static struct vpfn_bo shared_bo(int fd, enum vpfn_level level)
+/* Clearing a large buffer takes long: the views of a process share one of each kind. */
+static struct vpfn_bo shared_bo(int fd, enum vpfn_level level, uint32_t placement)
 {
-	static struct vpfn_bo small, large;
-	struct vpfn_bo *bo = level == VPFN_PUD ? &large : &small;
+	static struct vpfn_bo small, large, system;
+	struct vpfn_bo *bo = &small;
+
+	if (placement == DRM_VPFN_PLACEMENT_SYSTEM)
+		bo = &system;
+	else if (level == VPFN_PUD)
+		bo = &large;
 
 	if (!bo->handle)
-		igt_assert_eq(vpfn_bo_create(fd, level == VPFN_PUD ? VPFN_1G : 2 * VPFN_2M, bo), 0);
+		igt_assert_eq(vpfn_bo_create_in(fd, level == VPFN_PUD ? VPFN_1G : 2 * VPFN_2M,
+						placement, DRM_VPFN_GEM_CREATE_CPU_ACCESS, bo), 0);
 	return *bo;
 }
 
@@ -94,13 +100,27 @@ void vpfn_assert_page_table_growth(long kib, uint64_t size, enum vpfn_level limi
  */
 void vpfn_view_open(struct vpfn_view *view, int fd, enum vpfn_level level)
 {
+	vpfn_view_open_in(view, fd, level, DRM_VPFN_PLACEMENT_VRAM);
+}
+
+/**
+ * vpfn_view_open_in:
+ * @view: the view
+ * @fd: DRM file descriptor
+ * @level: the largest leaf to use
+ * @placement: the DRM_VPFN_PLACEMENT_* of the buffer
+ *
+ * As vpfn_view_open(), wherever the buffer lies.
+ */
+void vpfn_view_open_in(struct vpfn_view *view, int fd, enum vpfn_level level, uint32_t placement)
+{
 	long faults, kib, expected;
 	void *map;
 
 	igt_assert_eq(vpfn_limit_set(level), 0);
 	view->fd = fd;
 	view->level = level;
-	view->bo = shared_bo(fd, level);
+	view->bo = shared_bo(fd, level, placement);
 	view->pattern.size = view->bo.size;
 	igt_assert_eq(vpfn_bo_map(fd, &view->bo, &map), 0);
 	view->map = map;
@@ -119,6 +139,29 @@ void vpfn_view_open(struct vpfn_view *view, int fd, enum vpfn_level level)
 }
 
 /**
+ * vpfn_assert_dump_agrees:
+ * @views: some views
+ * @count: how many, not more than 8
+ *
+ * Asserts that the page-table dump, which takes long, shows the leaves that the views claim.
+ */
+void vpfn_assert_dump_agrees(const struct vpfn_view *const views[], unsigned int count)
+{
+	const void *addrs[16] = {};
+	struct vpfn_leaf leaves[ARRAY_SIZE(addrs)];
+
+	igt_assert_lte(2 * count, ARRAY_SIZE(addrs));
+	for (unsigned int i = 0; i < count; i++) {
+		addrs[2 * i] = views[i]->map;
+		addrs[2 * i + 1] = views[i]->map + vpfn_view_inside(views[i]);
+	}
+
+	igt_assert_eq(vpfn_leaves_from_ptdump(2 * count, addrs, leaves), 0);
+	for (unsigned int i = 0; i < 2 * count; i++)
+		igt_assert_eq(leaves[i].level, views[i / 2]->level);
+}
+
+/**
  * vpfn_views_open:
  * @views: a view for each level; what of them is still open is closed
  * @fd: DRM file descriptor
@@ -128,8 +171,7 @@ void vpfn_view_open(struct vpfn_view *view, int fd, enum vpfn_level level)
  */
 void vpfn_views_open(struct vpfn_views *views, int fd)
 {
-	const void *addrs[2 * ARRAY_SIZE(views->of)];
-	struct vpfn_leaf leaves[ARRAY_SIZE(addrs)];
+	const struct vpfn_view *list[ARRAY_SIZE(views->of)];
 	unsigned int n = 0;
 
 	for_each_vpfn_level(level) {
@@ -138,16 +180,9 @@ void vpfn_views_open(struct vpfn_views *views, int fd)
 		if (view->map)
 			vpfn_view_close(view);
 		vpfn_view_open(view, fd, level);
-		addrs[n++] = view->map;
-		addrs[n++] = view->map + vpfn_view_inside(view);
+		list[n++] = view;
 	}
-
-	igt_assert_eq(vpfn_leaves_from_ptdump(n, addrs, leaves), 0);
-	n = 0;
-	for_each_vpfn_level(level) {
-		igt_assert_eq(leaves[n++].level, level);
-		igt_assert_eq(leaves[n++].level, level);
-	}
+	vpfn_assert_dump_agrees(list, n);
 }
 
 /**

@@ -22,6 +22,7 @@ int vpfn_require_device(void);
 
 void vpfn_view_open_untouched(struct vpfn_view *view, int fd, enum vpfn_level level);
 void vpfn_view_open(struct vpfn_view *view, int fd, enum vpfn_level level);
+void vpfn_view_open_in(struct vpfn_view *view, int fd, enum vpfn_level level, uint32_t placement);
 void vpfn_view_renew(struct vpfn_view *view);
 void vpfn_view_close(struct vpfn_view *view);
 
@@ -31,6 +32,7 @@ struct vpfn_views {
 };
 
 void vpfn_views_open(struct vpfn_views *views, int fd);
+void vpfn_assert_dump_agrees(const struct vpfn_view *const views[], unsigned int count);
 
 void vpfn_view_refill(struct vpfn_view *view);
 void vpfn_view_check(const struct vpfn_view *view);
