@@ -873,6 +873,7 @@ static void step_map_anywhere(struct task *task)
 	uint64_t len = pick(task, 2) ? bos[buffer].size : VPFN_PAGE;
 	uintptr_t hint = pick(task, 2) ? task->arena + pick(task, 16) * VPFN_2M : 0;
 	struct segment segment = { .kind = BUFFER, .buffer = buffer };
+	struct range whole;
 	unsigned int first;
 	void *map;
 
@@ -880,13 +881,18 @@ static void step_map_anywhere(struct task *task)
 	map = mmap((void *)hint, len, PROT_READ | PROT_WRITE, MAP_SHARED,
 		   prime ? dmabufs[buffer] : fd, prime ? 0 : bos[buffer].offset);
 	segment.start = (uintptr_t)map;
-	judge(task, CALL_MMAP_HINT, (struct range) { segment.start, len }, hint, (long)map, 0);
+	whole = (struct range) { segment.start, len };
+	judge(task, CALL_MMAP_HINT, whole, hint, (long)map, 0);
 	if (segment.start < task->arena + ARENA && segment.start + len > task->arena)
 		fail(task, "mmap() with the hint %#" PRIxPTR " took what is taken", hint);
 	if (vpfn_words_sites(&shared->words[buffer], 0, len, &first))
 		check_site(task, &segment, first);
-	judge(task, CALL_MUNMAP, (struct range) { segment.start, len }, 0, munmap(map, len), 0);
-	check_faults(task, segment.start, TRY_LOAD, "no mapping");
+	/* Not a hole: the C library, too, maps what it needs where the kernel chooses. */
+	judge(task, CALL_MMAP_ANONYMOUS, whole, 0,
+	      (long)mmap(map, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+			 MAP_FIXED, -1, 0), 0);
+	check_faults(task, segment.start, TRY_LOAD, "no access");
+	judge(task, CALL_MUNMAP, whole, 0, munmap(map, len), 0);
 	unlock_holes(task);
 }
 
