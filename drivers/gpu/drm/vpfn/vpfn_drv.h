@@ -342,7 +342,6 @@ bool vpfn_leaf_in_vma(const struct vm_area_struct *vma, unsigned long address,
 		      unsigned long size);
 pgoff_t vpfn_num_prefault(unsigned long address);
 unsigned long vpfn_area_align(unsigned long len, unsigned int max_order);
-unsigned long vpfn_area_begin(unsigned long area, unsigned long offset, unsigned long align);
 #endif
 
 /* vpfn_debugfs.c */

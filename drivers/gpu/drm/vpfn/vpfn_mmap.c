@@ -192,11 +192,12 @@ static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
 		pfn = PHYS_PFN(bo->resource->bus.offset) + page_offset;
 	} else {
 		/*
-		 * R2: a leaf is one range of memory; the pool gives many.
+		 * R2: a leaf is one aligned range of memory; the pool gives many.
 		 * R4: VRAM is one. If there is room again, the next touch gets the leaf.
 		 */
 		pfn = page_to_pfn(bo->ttm->pages[page_offset]);
-		if (!vpfn_pages_contiguous(bo->ttm->pages + page_offset, 1UL << order))
+		if (!IS_ALIGNED(pfn, 1UL << order) ||
+		    !vpfn_pages_contiguous(bo->ttm->pages + page_offset, 1UL << order))
 			return vpfn_bo_return_to_vram(to_vpfn_bo(bo)) ? VM_FAULT_NOPAGE :
 									VM_FAULT_FALLBACK;
 	}
@@ -442,24 +443,6 @@ int vpfn_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 	return 0;
 }
 
-/* The offset into its buffer, in bytes, of the mapping offset @pgoff of @file. */
-static unsigned long vpfn_mapping_offset(struct file *file, unsigned long pgoff)
-{
-	struct drm_file *priv = file->private_data;
-	struct drm_vma_offset_manager *mgr = priv->minor->dev->vma_offset_manager;
-	struct drm_vma_offset_node *node;
-	unsigned long offset = 0;
-
-	/* mremap() asks for a mapping that may begin in the middle of the buffer. */
-	drm_vma_offset_lock_lookup(mgr);
-	node = drm_vma_offset_lookup_locked(mgr, pgoff, 1);
-	if (node)
-		offset = (pgoff - drm_vma_node_start(node)) << PAGE_SHIFT;
-	drm_vma_offset_unlock_lookup(mgr);
-
-	return offset;
-}
-
 /* The alignment that lets @len bytes have leaves of up to @max_order; PAGE_SIZE if none helps. */
 VISIBLE_IF_KUNIT unsigned long vpfn_area_align(unsigned long len, unsigned int max_order)
 {
@@ -471,14 +454,6 @@ VISIBLE_IF_KUNIT unsigned long vpfn_area_align(unsigned long len, unsigned int m
 }
 EXPORT_SYMBOL_IF_KUNIT(vpfn_area_align);
 
-/* The first address from @area on that is congruent to @offset modulo @align, a power of two. */
-VISIBLE_IF_KUNIT unsigned long vpfn_area_begin(unsigned long area, unsigned long offset,
-					       unsigned long align)
-{
-	return area + ((offset - area) & (align - 1));
-}
-EXPORT_SYMBOL_IF_KUNIT(vpfn_area_begin);
-
 /**
  * vpfn_get_unmapped_area - find an address at which large leaves are possible
  * @file: the DRM file
@@ -488,8 +463,10 @@ EXPORT_SYMBOL_IF_KUNIT(vpfn_area_begin);
  * @flags: MAP_* of mmap()
  *
  * R3: a leaf needs an address congruent to the buffer's offset modulo the size
- * of the leaf, and nothing in mm sees to that. The caller's own address comes
- * first, also where it makes large leaves impossible.
+ * of the leaf, and nothing in mm sees to that. A mapping begins where its buffer
+ * does: mmap() takes no other offset, and mremap() asks for a place only to grow,
+ * which VM_PFNMAP forbids. The caller's own address comes first, also where it
+ * makes large leaves impossible.
  *
  * Return: the address, or a negative errno as unsigned long.
  */
@@ -512,5 +489,5 @@ unsigned long vpfn_get_unmapped_area(struct file *file, unsigned long addr, unsi
 	if (IS_ERR_VALUE(area))
 		return mm_get_unmapped_area(file, 0, len, 0, flags);
 
-	return vpfn_area_begin(area, vpfn_mapping_offset(file, pgoff), align);
+	return ALIGN(area, align);
 }

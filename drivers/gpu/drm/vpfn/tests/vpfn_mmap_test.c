@@ -118,43 +118,11 @@ static void vpfn_test_area_align(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, vpfn_area_align(PUD_SIZE, 0), PAGE_SIZE);
 }
 
-/*
- * R3: whatever area of "length + align - page" mm finds, the mapping lies in it, and
- * address and offset agree.
- */
-static void vpfn_test_area_begin(struct kunit *test)
-{
-	static const unsigned long steps[] = {
-		0, PAGE_SIZE, PMD_SIZE - PAGE_SIZE, PMD_SIZE, PMD_SIZE + PAGE_SIZE,
-		PUD_SIZE - PMD_SIZE, PUD_SIZE - PAGE_SIZE, PUD_SIZE, PUD_SIZE + PAGE_SIZE,
-	};
-	static const unsigned long aligns[] = { PMD_SIZE, PUD_SIZE };
-	unsigned int i, k, n;
-
-	for (n = 0; n < ARRAY_SIZE(aligns); n++) {
-		for (i = 0; i < ARRAY_SIZE(steps); i++) {
-			for (k = 0; k < ARRAY_SIZE(steps); k++) {
-				unsigned long area = BASE + steps[i], offset = steps[k];
-				unsigned long at = vpfn_area_begin(area, offset, aligns[n]);
-
-				KUNIT_EXPECT_GE(test, at, area);
-				KUNIT_EXPECT_LE(test, at, area + aligns[n] - PAGE_SIZE);
-				KUNIT_EXPECT_EQ(test, (at - offset) & (aligns[n] - 1), 0);
-			}
-		}
-	}
-	/* Nothing is wasted that need not be. */
-	KUNIT_EXPECT_EQ(test, vpfn_area_begin(BASE, 0, PUD_SIZE), BASE);
-	KUNIT_EXPECT_EQ(test, vpfn_area_begin(BASE + PAGE_SIZE, PAGE_SIZE, PMD_SIZE),
-			BASE + PAGE_SIZE);
-}
-
 static struct kunit_case vpfn_mmap_cases[] = {
 	KUNIT_CASE_PARAM(vpfn_test_leaf_in_vma, vpfn_leaf_gen_params),
 	KUNIT_CASE(vpfn_test_pages_contiguous),
 	KUNIT_CASE(vpfn_test_num_prefault),
 	KUNIT_CASE(vpfn_test_area_align),
-	KUNIT_CASE(vpfn_test_area_begin),
 	{ }
 };
 
