@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -342,6 +343,122 @@ static void test_touch_vma_lock(void)
 	igt_assert_eq_u64(vpfn_load(map), (uint64_t)NEW << 32 | NEW);
 	vpfn_assert_level(fd, map, VPFN_PMD);
 	assert_filled(&bo, NEW);
+}
+
+/* A fault at a moment that the test chooses, while the driver may use leaves up to a limit. */
+struct late_fault {
+	char *addr;
+	enum vpfn_level limit;
+	bool in_kernel;
+	atomic_bool go;
+};
+
+/*
+ * The kernel writes a futex for its caller (fault_in_user_writeable()): such a fault may not ask
+ * to be tried again without locks, so that it keeps the buffer reserved while it waits.
+ */
+static int run_late_fault(void *arg)
+{
+	struct late_fault *fault = arg;
+	uint32_t nobody = 0;
+
+	while (!fault->go)
+		sched_yield();
+	if (!fault->in_kernel)
+		return run_touch(fault->addr);
+	return syscall(SYS_futex, &nobody, FUTEX_WAKE_OP_PRIVATE, 0, 0, fault->addr,
+		       FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 1)) < 0 ? -errno : 0;
+}
+
+/*
+ * A new buffer that is about to be cleared: the engine clears one after the other, and is busy
+ * with the eviction of one that it may not touch before the gate opens.
+ */
+static void create_busy(struct vpfn_gate *gate, uint64_t size, struct vpfn_bo *bo)
+{
+	struct vpfn_bo first;
+
+	create(big, VPFN_2M, CPU_ACCESS, &first);
+	hold(gate, big, vpfn_cmd_fill(&first, 0, VPFN_2M, NEW));
+	igt_assert_eq(vpfn_evict(big), 0);
+	create(big, size, CPU_ACCESS, bo);
+	igt_assert_eq(vpfn_bo_wait(big, bo, 0, 0), -ETIME);
+}
+
+#define MAX_FAULTS	3
+
+/* Faults that begin one after the other, and the levels of the leaves that are there in the end. */
+struct fault_order {
+	const char *name;
+	uint64_t size;
+	struct {
+		bool other;		/* in another mapping of the buffer */
+		bool in_kernel;
+		unsigned int half;	/* of the buffer */
+		enum vpfn_level limit;
+		enum vpfn_level level;
+	} faults[MAX_FAULTS];
+};
+
+static const struct fault_order fault_orders[] = {
+	{
+		/* A page table comes to be where a fault saw room for a PMD leaf. */
+		"pmd", VPFN_2M, {
+			{ false, true, 0, VPFN_PTE, VPFN_PTE },
+			{ false, true, 1, VPFN_PMD, VPFN_PTE },
+		},
+	}, {
+		/* The same for a PUD leaf. The core makes that table before it asks the driver. */
+		"pud", VPFN_1G, {
+			{ true, true, 0, VPFN_PTE, VPFN_PTE },
+			{ false, true, 1, VPFN_PUD, VPFN_PMD },
+			{ false, true, 0, VPFN_PMD, VPFN_PMD },
+		},
+	}, {
+		/* Somebody has the buffer reserved, and the leaf is large all the same. */
+		"reserved", VPFN_2M, {
+			{ true, true, 0, VPFN_PTE, VPFN_PTE },
+			{ false, false, 1, VPFN_PMD, VPFN_PMD },
+		},
+	},
+};
+
+static void test_fault_order(const struct fault_order *order)
+{
+	struct late_fault faults[MAX_FAULTS] = {};
+	struct worker workers[MAX_FAULTS];
+	unsigned int count = 0;
+	struct vpfn_gate gate;
+	struct vpfn_bo bo;
+	void *maps[2];
+
+	create_busy(&gate, order->size, &bo);
+	igt_assert_eq(vpfn_bo_map(big, &bo, &maps[0]), 0);
+	igt_assert_eq(vpfn_bo_map(big, &bo, &maps[1]), 0);
+	for (; count < MAX_FAULTS && order->faults[count].limit; count++) {
+		struct late_fault *fault = &faults[count];
+
+		fault->addr = (char *)maps[order->faults[count].other] +
+			      order->faults[count].half * order->size / 2;
+		fault->limit = order->faults[count].limit;
+		fault->in_kernel = order->faults[count].in_kernel;
+		worker_start(&workers[count], run_late_fault, fault);
+	}
+	for (unsigned int i = 0; i < count; i++) {
+		igt_assert_eq(vpfn_limit_set(faults[i].limit), 0);
+		faults[i].go = true;
+		worker_settle(&workers[i]);
+		igt_assert(!workers[i].done);
+	}
+
+	let_go(&gate);
+	for (unsigned int i = 0; i < count; i++)
+		igt_assert_eq(worker_finish(&workers[i]), 0);
+	for (unsigned int i = 0; i < count; i++)
+		vpfn_assert_level(big, faults[i].addr, order->faults[i].level);
+	for (unsigned int i = 0; i < ARRAY_SIZE(maps); i++)
+		igt_assert_eq(munmap(maps[i], order->size), 0);
+	igt_assert_eq(vpfn_bo_close(big, &bo), 0);
 }
 
 static bool child_sleeps(const void *arg)
@@ -734,6 +851,14 @@ int igt_main()
 	igt_describe("A touch under the lock of the VMA finds the buffer reserved by a debugger.");
 	igt_subtest("touch-vma-lock")
 		test_touch_vma_lock();
+
+	igt_describe("Faults that want leaves of several sizes wait for one buffer.");
+	igt_subtest_with_dynamic("fault-order") {
+		for (unsigned int i = 0; i < ARRAY_SIZE(fault_orders); i++) {
+			igt_dynamic(fault_orders[i].name)
+				test_fault_order(&fault_orders[i]);
+		}
+	}
 
 	igt_describe("Who waits in a fault can be killed.");
 	igt_subtest("killed")
