@@ -194,10 +194,9 @@ static void share(const struct vpfn_bo *bo, int file, struct vpfn_bo *shared)
 	close(dmabuf);
 }
 
-static int run_evict(void *arg)
+static int run_evict(void *file)
 {
-	(void)arg;
-	return vpfn_evict(fd);
+	return vpfn_evict(*(int *)file);
 }
 
 static int run_touch(void *addr)
@@ -374,13 +373,15 @@ static int run_late_fault(void *arg)
  * A new buffer that is about to be cleared: the engine clears one after the other, and is busy
  * with the eviction of one that it may not touch before the gate opens.
  */
-static void create_busy(struct vpfn_gate *gate, uint64_t size, struct vpfn_bo *bo)
+static void create_busy(struct vpfn_gate *gate, struct worker *evict, uint64_t size,
+			struct vpfn_bo *bo)
 {
 	struct vpfn_bo first;
 
 	create(big, VPFN_2M, CPU_ACCESS, &first);
 	hold(gate, big, vpfn_cmd_fill(&first, 0, VPFN_2M, NEW));
-	igt_assert_eq(vpfn_evict(big), 0);
+	worker_start(evict, run_evict, &big);
+	worker_settle(evict);
 	create(big, size, CPU_ACCESS, bo);
 	igt_assert_eq(vpfn_bo_wait(big, bo, 0, 0), -ETIME);
 }
@@ -426,13 +427,13 @@ static const struct fault_order fault_orders[] = {
 static void test_fault_order(const struct fault_order *order)
 {
 	struct late_fault faults[MAX_FAULTS] = {};
-	struct worker workers[MAX_FAULTS];
+	struct worker evict, workers[MAX_FAULTS];
 	unsigned int count = 0;
 	struct vpfn_gate gate;
 	struct vpfn_bo bo;
 	void *maps[2];
 
-	create_busy(&gate, order->size, &bo);
+	create_busy(&gate, &evict, order->size, &bo);
 	igt_assert_eq(vpfn_bo_map(big, &bo, &maps[0]), 0);
 	igt_assert_eq(vpfn_bo_map(big, &bo, &maps[1]), 0);
 	for (; count < MAX_FAULTS && order->faults[count].limit; count++) {
@@ -452,6 +453,7 @@ static void test_fault_order(const struct fault_order *order)
 	}
 
 	let_go(&gate);
+	igt_assert_eq(worker_finish(&evict), 0);
 	for (unsigned int i = 0; i < count; i++)
 		igt_assert_eq(worker_finish(&workers[i]), 0);
 	for (unsigned int i = 0; i < count; i++)
@@ -533,7 +535,7 @@ static void run_ordered(struct drm_vpfn_cmd first, struct drm_vpfn_cmd second, i
 	igt_assert_eq(drmSyncobjCreate(second_file, 0, &submission.done), 0);
 	hold(&gate, fd, first);
 	if (evict_first) {
-		worker_start(&evict, run_evict, NULL);
+		worker_start(&evict, run_evict, &fd);
 		worker_settle(&evict);
 	}
 	worker_start(&move_in, run_create, next);
@@ -541,7 +543,7 @@ static void run_ordered(struct drm_vpfn_cmd first, struct drm_vpfn_cmd second, i
 	worker_start(&submit, run_submit, &submission);
 	worker_settle(&submit);
 	if (!evict_first) {
-		worker_start(&evict, run_evict, NULL);
+		worker_start(&evict, run_evict, &fd);
 		worker_settle(&evict);
 	}
 	assert_busy(x);
