@@ -296,12 +296,17 @@ struct late_touch {
 	atomic_bool go;
 };
 
+static void wait_for_moment(const struct late_touch *touch)
+{
+	while (!touch->go)
+		sched_yield();
+}
+
 static int run_late_touch(void *arg)
 {
 	struct late_touch *touch = arg;
 
-	while (!touch->go)
-		sched_yield();
+	wait_for_moment(touch);
 	return run_touch(touch->addr);
 }
 
@@ -344,29 +349,27 @@ static void test_touch_vma_lock(void)
 	assert_filled(&bo, NEW);
 }
 
-/* A fault at a moment that the test chooses, while the driver may use leaves up to a limit. */
-struct late_fault {
-	char *addr;
-	enum vpfn_level limit;
-	bool in_kernel;
-	atomic_bool go;
-};
-
 /*
  * The kernel writes a futex for its caller (fault_in_user_writeable()): such a fault may not ask
  * to be tried again without locks, so that it keeps the buffer reserved while it waits.
  */
 static int run_late_fault(void *arg)
 {
-	struct late_fault *fault = arg;
+	struct late_touch *fault = arg;
 	uint32_t nobody = 0;
 
-	while (!fault->go)
-		sched_yield();
-	if (!fault->in_kernel)
-		return run_touch(fault->addr);
+	wait_for_moment(fault);
 	return syscall(SYS_futex, &nobody, FUTEX_WAKE_OP_PRIVATE, 0, 0, fault->addr,
 		       FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 1)) < 0 ? -errno : 0;
+}
+
+static int run_late_debugger(void *arg)
+{
+	struct late_touch *touch = arg;
+	struct debugger debugger = { .addr = touch->addr };
+
+	wait_for_moment(touch);
+	return run_debugger(&debugger);
 }
 
 /*
@@ -386,15 +389,13 @@ static void create_busy(struct vpfn_gate *gate, struct worker *evict, uint64_t s
 	igt_assert_eq(vpfn_bo_wait(big, bo, 0, 0), -ETIME);
 }
 
-#define MAX_FAULTS	3
+#define MAX_FAULTS	2
 
 /* Faults that begin one after the other, and the levels of the leaves that are there in the end. */
 struct fault_order {
 	const char *name;
-	uint64_t size;
 	struct {
 		bool other;		/* in another mapping of the buffer */
-		bool in_kernel;
 		unsigned int half;	/* of the buffer */
 		enum vpfn_level limit;
 		enum vpfn_level level;
@@ -404,62 +405,118 @@ struct fault_order {
 static const struct fault_order fault_orders[] = {
 	{
 		/* A page table comes to be where a fault saw room for a PMD leaf. */
-		"pmd", VPFN_2M, {
-			{ false, true, 0, VPFN_PTE, VPFN_PTE },
-			{ false, true, 1, VPFN_PMD, VPFN_PTE },
-		},
-	}, {
-		/* The same for a PUD leaf. The core makes that table before it asks the driver. */
-		"pud", VPFN_1G, {
-			{ true, true, 0, VPFN_PTE, VPFN_PTE },
-			{ false, true, 1, VPFN_PUD, VPFN_PMD },
-			{ false, true, 0, VPFN_PMD, VPFN_PMD },
+		"pmd", {
+			{ false, 0, VPFN_PTE, VPFN_PTE },
+			{ false, 1, VPFN_PMD, VPFN_PTE },
 		},
 	}, {
 		/* Somebody has the buffer reserved, and the leaf is large all the same. */
-		"reserved", VPFN_2M, {
-			{ true, true, 0, VPFN_PTE, VPFN_PTE },
-			{ false, false, 1, VPFN_PMD, VPFN_PMD },
+		"reserved", {
+			{ true, 0, VPFN_PTE, VPFN_PTE },
+			{ false, 1, VPFN_PMD, VPFN_PMD },
 		},
 	},
 };
 
+/* A worker that waits for the buffer, or for what whoever has it reserved waits for. */
+static void let_wait(struct worker *worker, atomic_bool *go)
+{
+	*go = true;
+	worker_settle(worker);
+	igt_assert(!worker->done);
+}
+
 static void test_fault_order(const struct fault_order *order)
 {
-	struct late_fault faults[MAX_FAULTS] = {};
+	struct late_touch faults[MAX_FAULTS] = {};
 	struct worker evict, workers[MAX_FAULTS];
-	unsigned int count = 0;
 	struct vpfn_gate gate;
 	struct vpfn_bo bo;
 	void *maps[2];
 
-	create_busy(&gate, &evict, order->size, &bo);
-	igt_assert_eq(vpfn_bo_map(big, &bo, &maps[0]), 0);
-	igt_assert_eq(vpfn_bo_map(big, &bo, &maps[1]), 0);
-	for (; count < MAX_FAULTS && order->faults[count].limit; count++) {
-		struct late_fault *fault = &faults[count];
-
-		fault->addr = (char *)maps[order->faults[count].other] +
-			      order->faults[count].half * order->size / 2;
-		fault->limit = order->faults[count].limit;
-		fault->in_kernel = order->faults[count].in_kernel;
-		worker_start(&workers[count], run_late_fault, fault);
+	create_busy(&gate, &evict, VPFN_2M, &bo);
+	for (unsigned int i = 0; i < ARRAY_SIZE(maps); i++)
+		igt_assert_eq(vpfn_bo_map(big, &bo, &maps[i]), 0);
+	for (unsigned int i = 0; i < MAX_FAULTS; i++) {
+		faults[i].addr = (char *)maps[order->faults[i].other] +
+				 order->faults[i].half * bo.size / 2;
+		worker_start(&workers[i], run_late_fault, &faults[i]);
 	}
-	for (unsigned int i = 0; i < count; i++) {
-		igt_assert_eq(vpfn_limit_set(faults[i].limit), 0);
-		faults[i].go = true;
-		worker_settle(&workers[i]);
-		igt_assert(!workers[i].done);
+	for (unsigned int i = 0; i < MAX_FAULTS; i++) {
+		igt_assert_eq(vpfn_limit_set(order->faults[i].limit), 0);
+		let_wait(&workers[i], &faults[i].go);
 	}
 
 	let_go(&gate);
 	igt_assert_eq(worker_finish(&evict), 0);
-	for (unsigned int i = 0; i < count; i++)
+	for (unsigned int i = 0; i < MAX_FAULTS; i++)
 		igt_assert_eq(worker_finish(&workers[i]), 0);
-	for (unsigned int i = 0; i < count; i++)
+	for (unsigned int i = 0; i < MAX_FAULTS; i++)
 		vpfn_assert_level(big, faults[i].addr, order->faults[i].level);
 	for (unsigned int i = 0; i < ARRAY_SIZE(maps); i++)
-		igt_assert_eq(munmap(maps[i], order->size), 0);
+		igt_assert_eq(munmap(maps[i], bo.size), 0);
+	igt_assert_eq(vpfn_bo_close(big, &bo), 0);
+}
+
+static void do_nothing(int sig)
+{
+	(void)sig;
+}
+
+static bool has_page_table(const void *kib)
+{
+	return vpfn_page_table_kib() > *(const long *)kib;
+}
+
+/*
+ * The same for a PUD leaf. The core makes the table of a smaller one before it asks the driver for
+ * that, but after the driver has declined the PUD leaf, for which it has to have the buffer. So
+ * they get it one after the other: a debugger, who is interrupted, a fault that may not use a PUD
+ * leaf, a second debugger, and a fault that may, and began when there was no table yet.
+ */
+static void test_fault_order_pud(void)
+{
+	struct late_touch debugs[2] = {}, small = {}, large = {};
+	struct worker evict, debug_workers[2], small_worker, large_worker;
+	struct sigaction action = { .sa_handler = do_nothing };
+	struct vpfn_gate gate;
+	struct vpfn_bo bo;
+	void *map, *other;
+	long kib;
+
+	igt_assert_eq(sigaction(SIGUSR1, &action, NULL), 0);
+	create_busy(&gate, &evict, VPFN_1G, &bo);
+	igt_assert_eq(vpfn_bo_map(big, &bo, &map), 0);
+	igt_assert_eq(vpfn_bo_map(big, &bo, &other), 0);
+	small.addr = map;
+	large.addr = (char *)map + VPFN_1G / 2;
+	worker_start(&small_worker, run_late_fault, &small);
+	worker_start(&large_worker, run_late_fault, &large);
+	for (unsigned int i = 0; i < ARRAY_SIZE(debugs); i++) {
+		debugs[i].addr = other;
+		worker_start(&debug_workers[i], run_late_debugger, &debugs[i]);
+	}
+
+	igt_assert_eq(vpfn_limit_set(VPFN_PMD), 0);
+	let_wait(&debug_workers[0], &debugs[0].go);
+	let_wait(&small_worker, &small.go);
+	let_wait(&debug_workers[1], &debugs[1].go);
+	let_wait(&large_worker, &large.go);
+	kib = vpfn_page_table_kib();
+	igt_assert_eq(pthread_kill(debug_workers[0].thread, SIGUSR1), 0);
+	igt_assert_eq(vpfn_wait_until(has_page_table, &kib), 0);
+	igt_assert_eq(vpfn_limit_set(VPFN_PUD), 0);
+
+	let_go(&gate);
+	igt_assert_eq(worker_finish(&evict), 0);
+	igt_assert_neq(worker_finish(&debug_workers[0]), 0);
+	igt_assert_eq(worker_finish(&debug_workers[1]), 0);
+	igt_assert_eq(worker_finish(&small_worker), 0);
+	igt_assert_eq(worker_finish(&large_worker), 0);
+	vpfn_assert_level(big, small.addr, VPFN_PMD);
+	vpfn_assert_level(big, large.addr, VPFN_PMD);
+	igt_assert_eq(munmap(map, bo.size), 0);
+	igt_assert_eq(munmap(other, bo.size), 0);
 	igt_assert_eq(vpfn_bo_close(big, &bo), 0);
 }
 
@@ -860,6 +917,8 @@ int igt_main()
 			igt_dynamic(fault_orders[i].name)
 				test_fault_order(&fault_orders[i]);
 		}
+		igt_dynamic("pud")
+			test_fault_order_pud();
 	}
 
 	igt_describe("Who waits in a fault can be killed.");
