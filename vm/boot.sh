@@ -67,7 +67,7 @@ fill_payload() {
 	payload=$dir/payload
 	rm -rf "$payload"
 	mkdir -p "$payload"
-	cp -a "$kernel/lib" "$programs/." "$payload"
+	cp -a "$kernel/lib" "$kernel/bzImage" "$programs/." "$payload"
 	cp -a "$top/vm/guest" "$payload/guest"
 	[ -z "$add" ] || cp -a "$add/." "$payload"
 	[ -z "$modules" ] || replace_modules
