@@ -2,6 +2,7 @@
 /*
  * On which mappings of vpfn is a user of memory asked?
  */
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -38,6 +39,18 @@ static int poke(const struct vpfn_target *target, const void *bytes)
 	memcpy(stage->aside_map, bytes, VPFN_TARGET_LEN);
 	return vpfn_copy(stage->fd, &scene->view.bo, vpfn_view_inside(&scene->view),
 			 &stage->aside, 0, VPFN_TARGET_LEN);
+}
+
+/* In any process that has the mapping. */
+static int kept(const struct vpfn_target *target)
+{
+	const struct vpfn_scene *scene = target->data;
+	struct vpfn_leaf leaf;
+	int err = vpfn_leaf_from_driver(scene->view.fd, target->addr, &leaf);
+
+	if (err)
+		return err;
+	return leaf.level == scene->view.level && leaf.special ? 0 : -ESTALE;
 }
 
 static struct vpfn_scene *scene_of(struct vpfn_stage *stage, const struct vpfn_place *place)
@@ -78,6 +91,9 @@ void vpfn_stage_open(struct vpfn_stage *stage, int fd)
 			.addr = scene->view.map + vpfn_view_inside(&scene->view),
 			.peek = peek,
 			.poke = poke,
+			.kept = kept,
+			.map = scene->view.map,
+			.map_len = scene->view.bo.size,
 			.data = scene,
 		};
 		views[n++] = &scene->view;
@@ -133,40 +149,71 @@ void vpfn_matrix_cell(const char *matrix, const char *row, const char *column,
 	igt_info("cell\t%s\t%s\t%s\t%s\n", matrix, row, column, answer);
 }
 
-static int ask(const struct vpfn_user *user, const struct vpfn_target *target)
+/* A user's answer on a target, in his row and the column @where; a wrong one names him. */
+static void ask(const char *matrix, const struct vpfn_user *user,
+		const struct vpfn_target *target, const char *where, int expected)
 {
-	int answer;
+	int answer, err = vpfn_user_ask(user, target, &answer);
 
-	igt_assert_eq(vpfn_user_ask(user, target, &answer), 0);
-	return answer;
+	igt_assert_f(!err, "%s on %s: the bytes afterwards: %s\n", user->name, where,
+		     vpfn_answer_name(err));
+	vpfn_matrix_cell(matrix, user->name, where, vpfn_answer_name(answer));
+	igt_assert_f(answer == expected, "%s on %s: %s, not %s\n", user->name, where,
+		     vpfn_answer_name(answer), vpfn_answer_name(expected));
 }
 
 /* The positive control: a user who fails for a reason of his own, or not as he should, is seen. */
 static void ask_on_ordinary(const char *matrix, const struct vpfn_user *user)
 {
 	struct vpfn_target ordinary;
-	int answer;
 
-	igt_assert_eq(vpfn_target_anonymous(&ordinary), 0);
-	answer = ask(user, &ordinary);
+	igt_assert_eq(vpfn_target_ordinary(user, &ordinary), 0);
+	ask(matrix, user, &ordinary, "ordinary", user->on_ordinary);
 	vpfn_target_free(&ordinary);
-	vpfn_matrix_cell(matrix, user->name, "ordinary", vpfn_answer_name(answer));
-	igt_assert_eq(answer, user->on_ordinary);
 }
 
-/* The leaf is the same afterwards, and so are the bytes around the target. */
+/* The leaf is the same afterwards. */
 static void ask_in_place(const char *matrix, const struct vpfn_user *user,
-			 struct vpfn_scene *scene)
+			 const struct vpfn_scene *scene)
+{
+	int err;
+
+	ask(matrix, user, &scene->target, scene->place->name, user->on_special);
+	err = vpfn_target_kept(&scene->target);
+	igt_assert_f(!err, "%s on %s: the leaf afterwards: %s\n", user->name,
+		     scene->place->name, vpfn_answer_name(err));
+}
+
+/* So are the bytes around the target. */
+static void check_around(const struct vpfn_scene *scene)
 {
 	const struct vpfn_view *view = &scene->view;
 	uint64_t inside = vpfn_view_inside(view);
-	int answer = ask(user, &scene->target);
 
-	vpfn_matrix_cell(matrix, user->name, scene->place->name, vpfn_answer_name(answer));
-	igt_assert_eq(answer, user->on_special);
 	vpfn_assert_level(view->fd, scene->target.addr, view->level);
 	vpfn_view_check_at(view, view->map, 0, inside);
 	vpfn_view_check_at(view, view->map, inside + VPFN_TARGET_LEN, view->bo.size);
+}
+
+static void ask_all_in_place(const char *matrix, const struct vpfn_user users[], size_t count,
+			     const struct vpfn_scene *scene)
+{
+	for (size_t i = 0; i < count; i++)
+		ask_in_place(matrix, &users[i], scene);
+	check_around(scene);
+}
+
+static void ask_everywhere(const char *matrix, struct vpfn_stage *stage, int fd,
+			   const struct vpfn_user users[], size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		ask_on_ordinary(matrix, &users[i]);
+
+	vpfn_stage_open(stage, fd);
+	for_each_vpfn_place(place) {
+		igt_dynamic(place->name)
+			ask_all_in_place(matrix, users, count, vpfn_stage_scene(stage, place));
+	}
 }
 
 /**
@@ -185,14 +232,31 @@ void vpfn_users_subtests(const char *matrix, struct vpfn_stage *stage, const int
 {
 	for (size_t i = 0; i < count; i++) {
 		igt_describe(users[i].describe);
-		igt_subtest_with_dynamic(users[i].name) {
-			ask_on_ordinary(matrix, &users[i]);
-			vpfn_stage_open(stage, *fd);
-			for_each_vpfn_place(place) {
-				igt_dynamic(place->name)
-					ask_in_place(matrix, &users[i],
-						     vpfn_stage_scene(stage, place));
-			}
+		igt_subtest_with_dynamic(users[i].name)
+			ask_everywhere(matrix, stage, *fd, &users[i], 1);
+	}
+}
+
+/**
+ * vpfn_families_subtests:
+ * @matrix: name of the table of the answers
+ * @stage: the stage
+ * @fd: DRM file descriptor, which need not be open yet
+ * @families: whom to ask
+ * @count: how many families
+ *
+ * As vpfn_users_subtests(), but a subtest is for a family: to open the stage takes longer than
+ * most of the users do.
+ */
+void vpfn_families_subtests(const char *matrix, struct vpfn_stage *stage, const int *fd,
+			    const struct vpfn_user_family families[], size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		igt_describe(families[i].describe);
+		igt_subtest_with_dynamic(families[i].name) {
+			if (families[i].warns)
+				igt_emit_ignore_dmesg_regex(families[i].warns);
+			ask_everywhere(matrix, stage, *fd, families[i].users, families[i].count);
 		}
 	}
 }

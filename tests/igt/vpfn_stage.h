@@ -55,4 +55,8 @@ void vpfn_matrix_cell(const char *matrix, const char *row, const char *column,
 void vpfn_users_subtests(const char *matrix, struct vpfn_stage *stage, const int *fd,
 			 const struct vpfn_user users[], size_t count);
 
+/* A subtest for each family, and in it a dynamic one for each place, with a cell for each user. */
+void vpfn_families_subtests(const char *matrix, struct vpfn_stage *stage, const int *fd,
+			    const struct vpfn_user_family families[], size_t count);
+
 #endif

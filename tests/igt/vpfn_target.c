@@ -3,9 +3,12 @@
  * Who takes hold of the memory of a process, and what does he answer?
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "vpfn_consumer.h"
 #include "vpfn_pattern.h"
@@ -25,6 +28,24 @@ static int poke_anonymous(const struct vpfn_target *target, const void *bytes)
 	return vpfn_proc_mem(target->addr, (void *)bytes, VPFN_TARGET_LEN, true);
 }
 
+/* Shared memory has a file. */
+static int moved(ssize_t n)
+{
+	if (n < 0)
+		return -errno;
+	return n == VPFN_TARGET_LEN ? 0 : -ENODATA;
+}
+
+static int peek_shared(const struct vpfn_target *target, void *bytes)
+{
+	return moved(pread(*(int *)target->data, bytes, VPFN_TARGET_LEN, 0));
+}
+
+static int poke_shared(const struct vpfn_target *target, const void *bytes)
+{
+	return moved(pwrite(*(int *)target->data, bytes, VPFN_TARGET_LEN, 0));
+}
+
 /**
  * vpfn_target_anonymous:
  * @target: ordinary memory, to which vpfn_target_free() puts an end
@@ -38,16 +59,80 @@ int vpfn_target_anonymous(struct vpfn_target *target)
 		.peek = peek_anonymous,
 		.poke = poke_anonymous,
 	};
-	return target->addr ? 0 : -ENOMEM;
+	if (!target->addr)
+		return -ENOMEM;
+
+	target->map = target->addr;
+	target->map_len = VPFN_TARGET_LEN;
+	return 0;
+}
+
+static int map_shared(int file, struct vpfn_target *target)
+{
+	if (ftruncate(file, VPFN_TARGET_LEN))
+		return -errno;
+
+	target->addr = mmap(NULL, VPFN_TARGET_LEN, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_POPULATE, file, 0);
+	if (target->addr == MAP_FAILED)
+		return -errno;
+
+	target->map = target->addr;
+	target->map_len = VPFN_TARGET_LEN;
+	return 0;
+}
+
+/**
+ * vpfn_target_shared:
+ * @target: ordinary memory with a file, shared, to which vpfn_target_free() puts an end
+ *
+ * The control for calls that ask the file, or that anonymous memory refuses.
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_target_shared(struct vpfn_target *target)
+{
+	int *file = malloc(sizeof(*file)), err;
+
+	if (!file)
+		return -ENOMEM;
+
+	*file = memfd_create("target", MFD_CLOEXEC);
+	*target = (struct vpfn_target) { .peek = peek_shared, .poke = poke_shared, .data = file };
+	err = *file < 0 ? -errno : map_shared(*file, target);
+	if (!err)
+		return 0;
+
+	if (*file >= 0)
+		close(*file);
+	free(file);
+	return err;
+}
+
+/**
+ * vpfn_target_ordinary:
+ * @user: who will be asked
+ * @target: the memory for his positive control, to which vpfn_target_free() puts an end
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_target_ordinary(const struct vpfn_user *user, struct vpfn_target *target)
+{
+	return user->ordinary ? user->ordinary(target) : vpfn_target_anonymous(target);
 }
 
 /**
  * vpfn_target_free:
- * @target: from vpfn_target_anonymous()
+ * @target: from vpfn_target_ordinary()
  */
 void vpfn_target_free(struct vpfn_target *target)
 {
 	munmap(target->addr, VPFN_TARGET_LEN);
+	if (!target->data)
+		return;
+
+	close(*(int *)target->data);
+	free(target->data);
 }
 
 /**
@@ -114,6 +199,51 @@ int vpfn_target_check(const struct vpfn_target *target, uint64_t seed)
 }
 
 /**
+ * vpfn_target_kept:
+ * @target: the target
+ *
+ * Returns: 0 if it is mapped by the entry that mapped it first, or if nobody can tell; -ESTALE if
+ * not, or another negative errno.
+ */
+int vpfn_target_kept(const struct vpfn_target *target)
+{
+	return target->kept ? target->kept(target) : 0;
+}
+
+/**
+ * vpfn_target_in_child:
+ * @target: the target, which the child has too
+ * @call: what the child does to it
+ * @arg: for @call
+ *
+ * Returns: what @call returns, -ECHILD if the child died of it, or another negative errno.
+ */
+int vpfn_target_in_child(const struct vpfn_target *target,
+			 int (*call)(const struct vpfn_target *target, const void *arg),
+			 const void *arg)
+{
+	int pipe_fd[2], answer;
+	ssize_t n;
+	pid_t pid;
+
+	if (pipe2(pipe_fd, O_CLOEXEC))
+		return -errno;
+
+	pid = fork();
+	if (!pid) {
+		answer = call(target, arg);
+		_exit(write(pipe_fd[1], &answer, sizeof(answer)) != sizeof(answer));
+	}
+
+	close(pipe_fd[1]);
+	n = pid < 0 ? -1 : read(pipe_fd[0], &answer, sizeof(answer));
+	close(pipe_fd[0]);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+	return n == sizeof(answer) ? answer : -ECHILD;
+}
+
+/**
  * vpfn_user_ask:
  * @user: who is asked
  * @target: the target
@@ -130,13 +260,13 @@ int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target
 	if (err)
 		return err;
 
-	*answer = user->run(target);
+	*answer = user->run ? user->run(target) : user->call(target, user->arg);
 	return *answer ? vpfn_target_check(target, UNTOUCHED) : 0;
 }
 
 /**
  * vpfn_answer_name:
- * @answer: 0 or a negative errno
+ * @answer: 0, a negative errno, or one of enum vpfn_answer
  *
  * Returns: a word for it.
  */
@@ -146,6 +276,8 @@ const char *vpfn_answer_name(int answer)
 
 	if (!answer)
 		return "works";
+	if (answer > 0)
+		return answer == VPFN_IGNORED ? "ignored" : "unseen";
 	name = strerrorname_np(-answer);
 	return name ?: "?";
 }
