@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Users of user memory: those who look at the mappings of a process, and those who want to be told
+ * what happens there.
+ *
+ * On what would a broken test pass? Most of them see nothing where there are special entries, and
+ * so does whoever looks at the wrong place: so each has to see ordinary memory.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/userfaultfd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "vpfn_bo.h"
+#include "vpfn_consumer.h"
+#include "vpfn_pattern.h"
+#include "vpfn_users.h"
+#include "vpfn_vma.h"
+
+#define LEN	VPFN_TARGET_LEN
+#define PAGES	(LEN / VPFN_PAGE)
+
+#ifndef UFFDIO_REGISTER_MODE_RWP
+#define UFFDIO_REGISTER_MODE_RWP	((__u64)1 << 3)
+#define UFFD_FEATURE_RWP		(1 << 17)
+#endif
+
+#define PAGEMAP_PRESENT		(1ull << 63)
+#define PAGEMAP_SOFT_DIRTY	(1ull << 55)
+#define PAGEMAP_PFN		((1ull << 55) - 1)
+
+static int answer_of(long ret)
+{
+	return ret < 0 ? -errno : 0;
+}
+
+/* All of it, nothing of it, or what nobody expects. */
+static int seen(unsigned int pages)
+{
+	if (!pages)
+		return VPFN_UNSEEN;
+	return pages == PAGES ? 0 : -EPROTO;
+}
+
+/* mincore() walks the entries themselves, mincore_pud_entry() and mincore_pte_range(): it sees them */
+static int ask_mincore(const struct vpfn_target *target)
+{
+	unsigned char pages[PAGES];
+	unsigned int n = 0;
+
+	memset(pages, 0xff, sizeof(pages));
+	if (mincore(target->addr, LEN, pages))
+		return -errno;
+
+	for (unsigned int i = 0; i < PAGES; i++) {
+		if (pages[i] > 1)
+			return -EPROTO;
+		n += pages[i];
+	}
+	return seen(n);
+}
+
+static int read_pagemap(const struct vpfn_target *target, uint64_t entries[PAGES])
+{
+	const size_t size = PAGES * sizeof(entries[0]);
+	int file = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (file < 0)
+		return -errno;
+
+	n = pread(file, entries, size, (uintptr_t)target->addr / VPFN_PAGE * sizeof(entries[0]));
+	close(file);
+	return n == (ssize_t)size ? 0 : -ENODATA;
+}
+
+/* walk_page_test(): a hole, for whoever has no test of his own. No frame number is told. */
+static int ask_pagemap(const struct vpfn_target *target)
+{
+	uint64_t entries[PAGES];
+	unsigned int n = 0;
+	int err = read_pagemap(target, entries);
+
+	if (err)
+		return err;
+
+	for (unsigned int i = 0; i < PAGES; i++) {
+		if (entries[i] & PAGEMAP_PRESENT && entries[i] & PAGEMAP_PFN)
+			n++;
+		else if (entries[i] & ~PAGEMAP_SOFT_DIRTY)
+			return -EPROTO;
+	}
+	return seen(n);
+}
+
+/* smaps and numa_maps: no page behind a special entry. They split a leaf of 1 GiB. */
+static int read_smaps(const struct vpfn_target *target, const void *arg)
+{
+	struct vpfn_vma vma;
+	int err = vpfn_vma_read(target->addr, &vma);
+
+	(void)arg;
+	if (err)
+		return err;
+	if (!vma.rss)
+		return vma.pss || vma.referenced ? -EPROTO : VPFN_UNSEEN;
+	return vma.rss >= (long)LEN / 1024 ? 0 : -EPROTO;
+}
+
+/* The line of the mapping of the target: "START POLICY file=... mapped=N N0=N kernelpagesize_kB=4" */
+static int read_numa_maps(const struct vpfn_target *target, const void *arg)
+{
+	struct vpfn_vma vma;
+	int err = vpfn_vma_read(target->addr, &vma);
+	unsigned long long start;
+	char line[512];
+	FILE *file;
+
+	(void)arg;
+	if (err)
+		return err;
+
+	file = fopen("/proc/self/numa_maps", "r");
+	if (!file)
+		return -ENODEV;
+
+	err = -EPROTO;
+	while (err == -EPROTO && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%llx ", &start) == 1 && start == vma.start)
+			err = strstr(line, "kernelpagesize_kB=") ? 0 : VPFN_UNSEEN;
+	}
+	fclose(file);
+	return err;
+}
+
+static int ask_smaps(const struct vpfn_target *target)
+{
+	return vpfn_target_in_child(target, read_smaps, NULL);
+}
+
+static int ask_numa_maps(const struct vpfn_target *target)
+{
+	return vpfn_target_in_child(target, read_numa_maps, NULL);
+}
+
+/* Writes to clear_refs: what has been touched, or written, from now on? */
+static int clear_refs(const char *what)
+{
+	int file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC), err;
+
+	if (file < 0)
+		return -errno;
+
+	err = answer_of(write(file, what, 1));
+	close(file);
+	return err;
+}
+
+static void touch(const struct vpfn_target *target)
+{
+	for (unsigned int i = 0; i < PAGES; i++)
+		vpfn_store(target->addr + i * VPFN_PAGE, vpfn_load(target->addr + i * VPFN_PAGE));
+}
+
+static int count_soft_dirty(const struct vpfn_target *target)
+{
+	uint64_t entries[PAGES];
+	int n = 0, err = read_pagemap(target, entries);
+
+	if (err)
+		return err;
+
+	for (unsigned int i = 0; i < PAGES; i++)
+		n += !!(entries[i] & PAGEMAP_SOFT_DIRTY);
+	return n;
+}
+
+/*
+ * clear_refs_test_walk() skips VM_PFNMAP, so that nothing tells of a write after that; but leaves
+ * that are installed from then on are read-only until the first write.
+ */
+static int track_writes(const struct vpfn_target *target, const void *arg)
+{
+	char before[LEN];
+	int n, err;
+
+	(void)arg;
+	touch(target);
+	err = target->peek(target, before);
+	if (err)
+		return err;
+	n = count_soft_dirty(target);
+	if (n != PAGES)
+		return n < 0 ? n : -ENODEV;
+
+	err = clear_refs("4") ?: vpfn_target_kept(target);
+	if (err)
+		return err;
+	n = count_soft_dirty(target);
+	if (n)
+		return n < 0 ? n : -EPROTO;
+
+	touch(target);
+	err = vpfn_target_matches(target, before) ?: vpfn_target_kept(target);
+	n = count_soft_dirty(target);
+	return err ?: n < 0 ? n : seen(n);
+}
+
+/* Which pages have been touched since: by the young bit of the entry, which nobody looks for here. */
+static int track_accesses(const struct vpfn_target *target, const void *arg)
+{
+	struct vpfn_vma vma;
+	int err;
+
+	(void)arg;
+	touch(target);
+	err = vpfn_vma_read(target->addr, &vma);
+	if (err)
+		return err;
+	if (!vma.referenced)
+		return clear_refs("1") ?: VPFN_UNSEEN;
+
+	err = clear_refs("1") ?: vpfn_vma_read(target->addr, &vma);
+	if (err)
+		return err;
+	if (vma.referenced)
+		return -EPROTO;
+
+	touch(target);
+	return vpfn_vma_read(target->addr, &vma) ?:
+	       vma.referenced >= (long)LEN / 1024 ? 0 : -EPROTO;
+}
+
+static int ask_soft_dirty(const struct vpfn_target *target)
+{
+	return vpfn_target_in_child(target, track_writes, NULL);
+}
+
+static int ask_referenced(const struct vpfn_target *target)
+{
+	return vpfn_target_in_child(target, track_accesses, NULL);
+}
+
+/* userfaultfd: vma_can_userfault() refuses VM_SPECIAL, whatever the mode */
+
+struct mode {
+	uint64_t mode;
+	uint64_t features;
+	const char *flag;	/* of a mapping that has it */
+};
+
+static int open_userfaultfd(uint64_t features)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return -ENODEV;
+	if (!ioctl(fd, UFFDIO_API, &api))
+		return fd;
+
+	close(fd);
+	return -ENODEV;
+}
+
+static int register_range(int fd, const void *addr, uint64_t mode)
+{
+	struct uffdio_register range = {
+		.range = { .start = (uintptr_t)addr, .len = LEN },
+		.mode = mode,
+	};
+
+	return answer_of(ioctl(fd, UFFDIO_REGISTER, &range));
+}
+
+/* To close the file takes the registration back. */
+static int register_target(const struct vpfn_target *target, const void *arg)
+{
+	const struct mode *mode = arg;
+	int fd = open_userfaultfd(mode->features), err;
+
+	if (fd < 0)
+		return fd;
+
+	err = register_range(fd, target->addr, mode->mode);
+	if (!err && vpfn_vma_flag(target->addr, mode->flag) != 1)
+		err = -EPROTO;
+	close(fd);
+	return err;
+}
+
+static int move_to(const struct vpfn_target *target, int fd, char *to)
+{
+	struct uffdio_move move = {
+		.dst = (uintptr_t)to,
+		.src = (uintptr_t)target->addr,
+		.len = LEN,
+	};
+	char before[LEN], zeroes[LEN] = {};
+	int err = target->peek(target, before) ?: register_range(fd, to, UFFDIO_REGISTER_MODE_MISSING);
+
+	if (err)
+		return err;
+	if (ioctl(fd, UFFDIO_MOVE, &move))
+		return -errno;
+	return memcmp(to, before, LEN) ? -EBADMSG : vpfn_target_matches(target, zeroes);
+}
+
+/* The pages of the target become those of ordinary memory elsewhere. */
+static int move_target(const struct vpfn_target *target)
+{
+	void *to = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = open_userfaultfd(UFFD_FEATURE_MOVE), err;
+
+	if (fd >= 0 && to != MAP_FAILED)
+		err = move_to(target, fd, to);
+	else
+		err = fd < 0 ? fd : -ENOMEM;
+	if (fd >= 0)
+		close(fd);
+	if (to != MAP_FAILED)
+		munmap(to, LEN);
+	return err;
+}
+
+/* PAGEMAP_SCAN: pagemap_scan_test_walk() skips VM_PFNMAP, if it gets as far as that */
+
+struct scan {
+	uint64_t flags;
+	uint64_t category;
+};
+
+static long scan_target(const struct vpfn_target *target, const struct scan *scan,
+			struct page_region *region)
+{
+	int file = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.flags = scan->flags,
+		.start = (uintptr_t)target->addr,
+		.end = (uintptr_t)target->addr + LEN,
+		.vec = (uintptr_t)region,
+		.vec_len = 1,
+		.category_mask = scan->category,
+		.return_mask = scan->category,
+	};
+	long regions;
+
+	if (file < 0)
+		return -errno;
+
+	regions = ioctl(file, PAGEMAP_SCAN, &arg);
+	if (regions < 0)
+		regions = -errno;
+	close(file);
+	return regions;
+}
+
+/* Whose writes can be tracked is registered for that, as far as he allows it. */
+static int scan_pages(const struct vpfn_target *target, const void *arg)
+{
+	const struct scan *scan = arg;
+	struct page_region region = {};
+	int fd = open_userfaultfd(UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED);
+	long regions;
+
+	if (fd < 0)
+		return fd;
+
+	if (scan->flags)
+		register_range(fd, target->addr, UFFDIO_REGISTER_MODE_WP);
+	regions = scan_target(target, scan, &region);
+	close(fd);
+	if (regions <= 0)
+		return regions ?: VPFN_UNSEEN;
+	return region.start == (uintptr_t)target->addr && region.end == region.start + LEN ?
+	       0 : -EPROTO;
+}
+
+#define REGISTER(how, needs, shows)					\
+	.on_special = -EINVAL, .call = register_target,			\
+	.arg = &(const struct mode) { how, needs, shows }
+#define SCAN(how, what)							\
+	.call = scan_pages, .arg = &(const struct scan) { how, what }
+
+static const struct vpfn_user proc_users[] = {
+	{ .name = "mincore", .run = ask_mincore },
+	{ .name = "/proc/pid/pagemap", .on_special = VPFN_UNSEEN, .run = ask_pagemap },
+	{ .name = "PAGEMAP_SCAN", .on_special = VPFN_UNSEEN, SCAN(0, PAGE_IS_PRESENT) },
+	{ .name = "PAGEMAP_SCAN PM_SCAN_WP_MATCHING", .on_special = VPFN_UNSEEN,
+	  SCAN(PM_SCAN_WP_MATCHING, PAGE_IS_WRITTEN) },
+	{ .name = "PAGEMAP_SCAN PM_SCAN_CHECK_WPASYNC", .on_special = -EPERM,
+	  SCAN(PM_SCAN_CHECK_WPASYNC, PAGE_IS_WRITTEN) },
+	{ .name = "PAGEMAP_SCAN PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC",
+	  .on_special = -EPERM,
+	  SCAN(PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC, PAGE_IS_WRITTEN) },
+	{ .name = "/proc/pid/smaps", .on_special = VPFN_UNSEEN, .run = ask_smaps },
+	{ .name = "/proc/pid/numa_maps", .on_special = VPFN_UNSEEN, .run = ask_numa_maps },
+	{ .name = "/proc/pid/clear_refs 1", .on_special = VPFN_UNSEEN, .run = ask_referenced },
+	{ .name = "/proc/pid/clear_refs 4", .on_special = VPFN_UNSEEN, .run = ask_soft_dirty },
+};
+
+static const struct vpfn_user userfaultfd_users[] = {
+	{ .name = "UFFDIO_REGISTER MISSING",
+	  REGISTER(UFFDIO_REGISTER_MODE_MISSING, 0, "um") },
+	{ .name = "UFFDIO_REGISTER WP", REGISTER(UFFDIO_REGISTER_MODE_WP, 0, "uw") },
+	{ .name = "UFFDIO_REGISTER WP, UFFD_FEATURE_WP_ASYNC",
+	  REGISTER(UFFDIO_REGISTER_MODE_WP, UFFD_FEATURE_WP_ASYNC, "uw") },
+	/* Anonymous memory has no page cache in which a page could be already. */
+	{ .name = "UFFDIO_REGISTER MINOR", .ordinary = vpfn_target_shared,
+	  REGISTER(UFFDIO_REGISTER_MODE_MINOR, UFFD_FEATURE_MINOR_SHMEM, "ui") },
+	{ .name = "UFFDIO_REGISTER RWP",
+	  REGISTER(UFFDIO_REGISTER_MODE_RWP, UFFD_FEATURE_RWP, "ur") },
+	{ .name = "UFFDIO_MOVE", .on_special = -EINVAL, .run = move_target },
+};
+
+const struct vpfn_user_family vpfn_look_families[] = {
+	{ .name = "proc", .describe = "Who looks at a mapping sees no pages there, but for mincore().",
+	  .users = proc_users, .count = ARRAY_SIZE(proc_users) },
+	{ .name = "userfaultfd", .describe = "No faults are given to user space, and no pages moved.",
+	  .users = userfaultfd_users, .count = ARRAY_SIZE(userfaultfd_users) },
+};
+
+const size_t vpfn_look_family_count = ARRAY_SIZE(vpfn_look_families);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What does the kernel say about the mapping of an address? A part of /proc/self/smaps.
+ *
+ * Whoever reads that file has the kernel walk the page tables of each mapping, which splits
+ * leaves of 1 GiB: the next touch puts them back.
+ *
+ * No function here knows IGT.
+ */
+#ifndef VPFN_VMA_H
+#define VPFN_VMA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vpfn_vma {
+	uint64_t start;
+	uint64_t end;
+	uint64_t offset;	/* of its first byte, in the file */
+	/* In KiB, as smaps has them */
+	long rss;
+	long pss;
+	long referenced;
+	long anon_huge;
+	long kernel_page;
+	long mmu_page;
+	int thp_eligible;
+	int pkey;
+	char flags[128];	/* "rd wr sh ..." */
+};
+
+int vpfn_vma_read(const void *addr, struct vpfn_vma *vma);
+bool vpfn_vma_has(const struct vpfn_vma *vma, const char *flag);
+int vpfn_vma_flag(const void *addr, const char *flag);
+
+long vpfn_locked_kib(void);
+
+#endif
