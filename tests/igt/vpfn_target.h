@@ -23,8 +23,7 @@
  * @poke: writes them, likewise
  * @kept: returns 0 if the entry is still there that mapped it first, -ESTALE if not, or another
  *	negative errno; it touches nothing. NULL if nobody can tell
- * @map: address of the whole mapping that it is a piece of; NULL if that is not the caller's to
- *	change
+ * @map: address of the whole mapping that it is a piece of, or itself
  * @map_len: length of that
  * @data: for @peek, @poke and @kept
  */
@@ -61,6 +60,7 @@ enum vpfn_answer {
  *	vpfn_target_matches(); -EBADMSG if they are wrong, -ENODEV if the kernel lacks him
  * @call: as @run, for users that differ in @arg alone, which it gets
  * @arg: for @call
+ * @needs: kernel options without which there is no such user; NULL if nobody lacks him
  */
 struct vpfn_user {
 	const char *name;
@@ -71,6 +71,7 @@ struct vpfn_user {
 	int (*run)(const struct vpfn_target *target);
 	int (*call)(const struct vpfn_target *target, const void *arg);
 	const void *arg;
+	const char *needs;
 };
 
 /**

@@ -48,7 +48,7 @@ static int seen(unsigned int pages)
 	return pages == PAGES ? 0 : -EPROTO;
 }
 
-/* mincore() walks the entries themselves, mincore_pud_entry() and mincore_pte_range(): it sees them */
+/* mincore_pud_entry() and mincore_pte_range() look at the entries themselves, so they see them. */
 static int ask_mincore(const struct vpfn_target *target)
 {
 	unsigned char pages[PAGES];
@@ -113,7 +113,7 @@ static int read_smaps(const struct vpfn_target *target, const void *arg)
 	return vma.rss >= (long)LEN / 1024 ? 0 : -EPROTO;
 }
 
-/* The line of the mapping of the target: "START POLICY file=... mapped=N N0=N kernelpagesize_kB=4" */
+/* "START POLICY file=... mapped=N N0=N kernelpagesize_kB=4", the end if there are pages */
 static int read_numa_maps(const struct vpfn_target *target, const void *arg)
 {
 	struct vpfn_vma vma;
@@ -150,7 +150,7 @@ static int ask_numa_maps(const struct vpfn_target *target)
 }
 
 /* Writes to clear_refs: what has been touched, or written, from now on? */
-static int clear_refs(const char *what)
+static int clear(const char *what)
 {
 	int file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC), err;
 
@@ -199,7 +199,7 @@ static int track_writes(const struct vpfn_target *target, const void *arg)
 	if (n != PAGES)
 		return n < 0 ? n : -ENODEV;
 
-	err = clear_refs("4") ?: vpfn_target_kept(target);
+	err = clear("4") ?: vpfn_target_kept(target);
 	if (err)
 		return err;
 	n = count_soft_dirty(target);
@@ -212,7 +212,7 @@ static int track_writes(const struct vpfn_target *target, const void *arg)
 	return err ?: n < 0 ? n : seen(n);
 }
 
-/* Which pages have been touched since: by the young bit of the entry, which nobody looks for here. */
+/* By the young bits of entries and pages: nobody looks for those of special entries. */
 static int track_accesses(const struct vpfn_target *target, const void *arg)
 {
 	struct vpfn_vma vma;
@@ -224,9 +224,9 @@ static int track_accesses(const struct vpfn_target *target, const void *arg)
 	if (err)
 		return err;
 	if (!vma.referenced)
-		return clear_refs("1") ?: VPFN_UNSEEN;
+		return clear("1") ?: VPFN_UNSEEN;
 
-	err = clear_refs("1") ?: vpfn_vma_read(target->addr, &vma);
+	err = clear("1") ?: vpfn_vma_read(target->addr, &vma);
 	if (err)
 		return err;
 	if (vma.referenced)
@@ -303,7 +303,8 @@ static int move_to(const struct vpfn_target *target, int fd, char *to)
 		.len = LEN,
 	};
 	char before[LEN], zeroes[LEN] = {};
-	int err = target->peek(target, before) ?: register_range(fd, to, UFFDIO_REGISTER_MODE_MISSING);
+	int err = target->peek(target, before) ?:
+		  register_range(fd, to, UFFDIO_REGISTER_MODE_MISSING);
 
 	if (err)
 		return err;
@@ -362,44 +363,44 @@ static long scan_target(const struct vpfn_target *target, const struct scan *sca
 	return regions;
 }
 
-/* Whose writes can be tracked is registered for that, as far as he allows it. */
 static int scan_pages(const struct vpfn_target *target, const void *arg)
 {
 	const struct scan *scan = arg;
 	struct page_region region = {};
-	int fd = open_userfaultfd(UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED);
-	long regions;
+	long regions = scan_target(target, scan, &region);
 
-	if (fd < 0)
-		return fd;
-
-	if (scan->flags)
-		register_range(fd, target->addr, UFFDIO_REGISTER_MODE_WP);
-	regions = scan_target(target, scan, &region);
-	close(fd);
 	if (regions <= 0)
 		return regions ?: VPFN_UNSEEN;
 	return region.start == (uintptr_t)target->addr && region.end == region.start + LEN ?
 	       0 : -EPROTO;
 }
 
-#define REGISTER(how, needs, shows)					\
+/* Of memory that is registered for it, if it can be. */
+static int scan_writes(const struct vpfn_target *target, const void *arg)
+{
+	int fd = open_userfaultfd(UFFD_FEATURE_WP_ASYNC), answer;
+
+	if (fd < 0)
+		return fd;
+
+	register_range(fd, target->addr, UFFDIO_REGISTER_MODE_WP);
+	answer = scan_pages(target, arg);
+	close(fd);
+	return answer;
+}
+
+#define REGISTER(how, features, shows)					\
 	.on_special = -EINVAL, .call = register_target,			\
-	.arg = &(const struct mode) { how, needs, shows }
-#define SCAN(how, what)							\
-	.call = scan_pages, .arg = &(const struct scan) { how, what }
+	.arg = &(const struct mode) { how, features, shows }
+#define SCAN_WRITES(how)						\
+	.needs = "CONFIG_PTE_MARKER_UFFD_WP", .call = scan_writes,	\
+	.arg = &(const struct scan) { how, PAGE_IS_WRITTEN }
 
 static const struct vpfn_user proc_users[] = {
 	{ .name = "mincore", .run = ask_mincore },
 	{ .name = "/proc/pid/pagemap", .on_special = VPFN_UNSEEN, .run = ask_pagemap },
-	{ .name = "PAGEMAP_SCAN", .on_special = VPFN_UNSEEN, SCAN(0, PAGE_IS_PRESENT) },
-	{ .name = "PAGEMAP_SCAN PM_SCAN_WP_MATCHING", .on_special = VPFN_UNSEEN,
-	  SCAN(PM_SCAN_WP_MATCHING, PAGE_IS_WRITTEN) },
-	{ .name = "PAGEMAP_SCAN PM_SCAN_CHECK_WPASYNC", .on_special = -EPERM,
-	  SCAN(PM_SCAN_CHECK_WPASYNC, PAGE_IS_WRITTEN) },
-	{ .name = "PAGEMAP_SCAN PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC",
-	  .on_special = -EPERM,
-	  SCAN(PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC, PAGE_IS_WRITTEN) },
+	{ .name = "PAGEMAP_SCAN", .on_special = VPFN_UNSEEN, .call = scan_pages,
+	  .arg = &(const struct scan) { 0, PAGE_IS_PRESENT } },
 	{ .name = "/proc/pid/smaps", .on_special = VPFN_UNSEEN, .run = ask_smaps },
 	{ .name = "/proc/pid/numa_maps", .on_special = VPFN_UNSEEN, .run = ask_numa_maps },
 	{ .name = "/proc/pid/clear_refs 1", .on_special = VPFN_UNSEEN, .run = ask_referenced },
@@ -410,8 +411,6 @@ static const struct vpfn_user userfaultfd_users[] = {
 	{ .name = "UFFDIO_REGISTER MISSING",
 	  REGISTER(UFFDIO_REGISTER_MODE_MISSING, 0, "um") },
 	{ .name = "UFFDIO_REGISTER WP", REGISTER(UFFDIO_REGISTER_MODE_WP, 0, "uw") },
-	{ .name = "UFFDIO_REGISTER WP, UFFD_FEATURE_WP_ASYNC",
-	  REGISTER(UFFDIO_REGISTER_MODE_WP, UFFD_FEATURE_WP_ASYNC, "uw") },
 	/* Anonymous memory has no page cache in which a page could be already. */
 	{ .name = "UFFDIO_REGISTER MINOR", .ordinary = vpfn_target_shared,
 	  REGISTER(UFFDIO_REGISTER_MODE_MINOR, UFFD_FEATURE_MINOR_SHMEM, "ui") },
@@ -420,11 +419,26 @@ static const struct vpfn_user userfaultfd_users[] = {
 	{ .name = "UFFDIO_MOVE", .on_special = -EINVAL, .run = move_target },
 };
 
+/* Who tracks writes has them protected, and unprotected by the first one, by the kernel itself. */
+static const struct vpfn_user write_tracking_users[] = {
+	{ .name = "UFFDIO_REGISTER WP, UFFD_FEATURE_WP_ASYNC", .needs = "CONFIG_PTE_MARKER_UFFD_WP",
+	  REGISTER(UFFDIO_REGISTER_MODE_WP, UFFD_FEATURE_WP_ASYNC, "uw") },
+	{ .name = "PAGEMAP_SCAN PM_SCAN_WP_MATCHING", .on_special = VPFN_UNSEEN,
+	  SCAN_WRITES(PM_SCAN_WP_MATCHING) },
+	{ .name = "PAGEMAP_SCAN PM_SCAN_CHECK_WPASYNC", .on_special = -EPERM,
+	  SCAN_WRITES(PM_SCAN_CHECK_WPASYNC) },
+	{ .name = "PAGEMAP_SCAN PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC",
+	  .on_special = -EPERM,
+	  SCAN_WRITES(PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC) },
+};
+
 const struct vpfn_user_family vpfn_look_families[] = {
 	{ .name = "proc", .describe = "Who looks at a mapping sees no pages there, but for mincore().",
 	  .users = proc_users, .count = ARRAY_SIZE(proc_users) },
 	{ .name = "userfaultfd", .describe = "No faults are given to user space, and no pages moved.",
 	  .users = userfaultfd_users, .count = ARRAY_SIZE(userfaultfd_users) },
+	{ .name = "write-tracking", .describe = "No writes are tracked for PAGEMAP_SCAN.",
+	  .users = write_tracking_users, .count = ARRAY_SIZE(write_tracking_users) },
 };
 
 const size_t vpfn_look_family_count = ARRAY_SIZE(vpfn_look_families);

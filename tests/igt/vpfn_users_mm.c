@@ -180,9 +180,6 @@ static int collapse(const struct vpfn_target *target)
 	struct vpfn_vma vma;
 	int err;
 
-	if (!target->map)
-		return -ENODEV;
-
 	err = target->peek(target, before) ?:
 	      answer_of(madvise(target->map, target->map_len, MADV_COLLAPSE)) ?:
 	      vpfn_target_matches(target, before) ?:
@@ -201,63 +198,55 @@ struct advised_flag {
 	int before;	/* the opposite, which goes before; not if it is the same */
 };
 
-static int advise_flag(const struct vpfn_target *target, char *addr, size_t len,
-		       const struct advised_flag *advised)
+static int advise_range(char *addr, size_t len, const struct advised_flag *advised)
 {
-	int flag;
-
 	/* What cannot be set need not be cleared. */
 	if (advised->before != advised->advice)
 		madvise(addr, len, advised->before);
-	if (madvise(addr, len, advised->advice))
-		return -errno;
+	return answer_of(madvise(addr, len, advised->advice));
+}
 
+/* Only a part of the mapping: it is split, which may cost the leaf, but not the bytes. */
+static int advise_part(const struct vpfn_target *target, const void *arg)
+{
+	char before[LEN];
+	int err = target->peek(target, before);
+
+	return err ?: advise_range(target->addr, LEN, arg) ?: vpfn_target_matches(target, before);
+}
+
+/*
+ * The whole mapping: it is not split, and the leaf has to stay. Whoever refuses has split nothing
+ * either, and may be asked about the part.
+ */
+static int advise_whole(const struct vpfn_target *target, const void *arg)
+{
+	const struct advised_flag *advised = arg;
+	char before[LEN];
+	int flag, err = target->peek(target, before);
+
+	if (err)
+		return err;
+	err = advise_range(target->map, target->map_len, advised);
+	if (err)
+		return advise_part(target, arg) == err ? err : -EPROTO;
+
+	err = vpfn_target_kept(target) ?: vpfn_target_matches(target, before);
+	if (err)
+		return err;
 	flag = vpfn_vma_flag(target->addr, advised->flag);
 	if (flag < 0)
 		return flag;
 	return flag == advised->set ? 0 : VPFN_IGNORED;
 }
 
-/* Only a part of the mapping: it is split, which may cost the leaf, but not the bytes. */
-static int advise_flag_of_part(const struct vpfn_target *target, const void *arg)
-{
-	char before[LEN];
-	int answer, err = target->peek(target, before);
-
-	if (err)
-		return err;
-	answer = advise_flag(target, target->addr, LEN, arg);
-	return vpfn_target_matches(target, before) ?: answer;
-}
-
-/* The whole mapping: it is not split, and the leaf has to stay, unless smaps has split it. */
-static int advise_flag_of_whole(const struct vpfn_target *target, const void *arg)
-{
-	const struct advised_flag *advised = arg;
-	char before[LEN];
-	int answer, err = target->peek(target, before);
-
-	if (err)
-		return err;
-
-	madvise(target->map, target->map_len, advised->before);
-	madvise(target->map, target->map_len, advised->advice);
-	err = vpfn_target_kept(target);
-	if (err)
-		return err;
-
-	answer = advise_flag(target, target->map, target->map_len, arg);
-	return vpfn_target_matches(target, before) ?: answer;
-}
-
 static int advise_mapping(const struct vpfn_target *target, const void *arg)
 {
-	int part = vpfn_target_in_child(target, advise_flag_of_part, arg), whole;
+	int answer = vpfn_target_in_child(target, advise_whole, arg);
 
-	if (!target->map)
-		return part;
-	whole = vpfn_target_in_child(target, advise_flag_of_whole, arg);
-	return whole == part ? part : -EPROTO;
+	if (answer < 0 || target->map_len == LEN)
+		return answer;
+	return vpfn_target_in_child(target, advise_part, arg) ?: answer;
 }
 
 #define ADVICE(how, effect)						\
@@ -279,16 +268,19 @@ static const struct vpfn_user madvise_users[] = {
 	/* vfs_fadvise() of a file whose pages nobody writes back has nothing to do. */
 	{ .name = "MADV_WILLNEED", .call = advise, ADVICE(MADV_WILLNEED, KEEPS) },
 	/* madvise_dontneed_free_valid_vma(): VM_PFNMAP */
-	{ .name = "MADV_DONTNEED", .on_special = -EINVAL, .call = advise, ADVICE(MADV_DONTNEED, ZEROES) },
+	{ .name = "MADV_DONTNEED", .on_special = -EINVAL,
+	  .call = advise, ADVICE(MADV_DONTNEED, ZEROES) },
 	{ .name = "MADV_DONTNEED_LOCKED", .on_special = -EINVAL, .call = advise,
 	  ADVICE(MADV_DONTNEED_LOCKED, ZEROES) },
 	{ .name = "MADV_FREE", .on_special = -EINVAL, .call = advise, ADVICE(MADV_FREE, LOSES) },
 	/* vfs_fallocate(): neither a regular file nor a block device */
-	{ .name = "MADV_REMOVE", .on_special = -ENODEV, .ordinary = vpfn_target_shared, .call = advise,
+	{ .name = "MADV_REMOVE", .on_special = -ENODEV,
+	  .ordinary = vpfn_target_shared, .call = advise,
 	  ADVICE(MADV_REMOVE, ZEROES) },
 	/* can_madv_lru_vma(): VM_PFNMAP */
 	{ .name = "MADV_COLD", .on_special = -EINVAL, .call = advise, ADVICE(MADV_COLD, KEEPS) },
-	{ .name = "MADV_PAGEOUT", .on_special = -EINVAL, .call = advise, ADVICE(MADV_PAGEOUT, KEEPS) },
+	{ .name = "MADV_PAGEOUT", .on_special = -EINVAL,
+	  .call = advise, ADVICE(MADV_PAGEOUT, KEEPS) },
 	/* faultin_page_range(): what check_vma_flags() refuses is EINVAL here, not EFAULT */
 	{ .name = "MADV_POPULATE_READ", .on_special = -EINVAL, .call = advise,
 	  ADVICE(MADV_POPULATE_READ, KEEPS) },
@@ -300,7 +292,8 @@ static const struct vpfn_user madvise_users[] = {
 	{ .name = "MADV_GUARD_REMOVE", .on_special = -EINVAL, .call = advise,
 	  ADVICE(MADV_GUARD_REMOVE, KEEPS) },
 	/* collapse_possible(): VM_NO_KHUGEPAGED */
-	{ .name = "MADV_COLLAPSE", .on_special = -EINVAL, .ordinary = huge_target, .run = collapse },
+	{ .name = "MADV_COLLAPSE", .on_special = -EINVAL,
+	  .ordinary = huge_target, .run = collapse },
 	/* madvise_vma_behavior(): what VM_SPECIAL has from its driver stays */
 	{ .name = "MADV_DONTFORK", SETS(MADV_DONTFORK, "dc") },
 	{ .name = "MADV_DOFORK", .on_special = -EINVAL, CLEARS(MADV_DOFORK, "dc", MADV_DONTFORK) },
@@ -319,7 +312,8 @@ static const struct vpfn_user madvise_users[] = {
 
 /* The same functions behind another call, for the caller itself and for another process. */
 static const struct vpfn_user process_madvise_users[] = {
-	{ .name = "process_madvise MADV_WILLNEED", .call = advise_self, ADVICE(MADV_WILLNEED, KEEPS) },
+	{ .name = "process_madvise MADV_WILLNEED",
+	  .call = advise_self, ADVICE(MADV_WILLNEED, KEEPS) },
 	{ .name = "process_madvise MADV_COLD", .on_special = -EINVAL, .call = advise_self,
 	  ADVICE(MADV_COLD, KEEPS) },
 	{ .name = "process_madvise MADV_PAGEOUT", .on_special = -EINVAL, .call = advise_self,
@@ -328,14 +322,15 @@ static const struct vpfn_user process_madvise_users[] = {
 	  ADVICE(MADV_DONTNEED, ZEROES) },
 	{ .name = "process_madvise MADV_GUARD_INSTALL", .on_special = -EINVAL, .call = advise_self,
 	  ADVICE(MADV_GUARD_INSTALL, GUARDS) },
-	{ .name = "process_madvise MADV_WILLNEED, other process", .call = advise_remotely, ADVICE(MADV_WILLNEED, KEEPS) },
-	{ .name = "process_madvise MADV_COLD, other process", .on_special = -EINVAL, .call = advise_remotely,
-	  ADVICE(MADV_COLD, KEEPS) },
-	{ .name = "process_madvise MADV_PAGEOUT, other process", .on_special = -EINVAL, .call = advise_remotely,
-	  ADVICE(MADV_PAGEOUT, KEEPS) },
+	{ .name = "process_madvise MADV_WILLNEED, other process",
+	  .call = advise_remotely, ADVICE(MADV_WILLNEED, KEEPS) },
+	{ .name = "process_madvise MADV_COLD, other process", .on_special = -EINVAL,
+	  .call = advise_remotely, ADVICE(MADV_COLD, KEEPS) },
+	{ .name = "process_madvise MADV_PAGEOUT, other process", .on_special = -EINVAL,
+	  .call = advise_remotely, ADVICE(MADV_PAGEOUT, KEEPS) },
 	/* process_madvise_remote_valid(): not on other people's memory, whatever it is */
-	{ .name = "process_madvise MADV_DONTNEED, other process", .on_special = -EINVAL, .on_ordinary = -EINVAL,
-	  .call = advise_remotely, ADVICE(MADV_DONTNEED, KEEPS) },
+	{ .name = "process_madvise MADV_DONTNEED, other process", .on_special = -EINVAL,
+	  .on_ordinary = -EINVAL, .call = advise_remotely, ADVICE(MADV_DONTNEED, KEEPS) },
 };
 
 /* mlock() and its like: 0, but vma_supports_mlock() says no to VM_SPECIAL, and nobody is told */
@@ -434,34 +429,12 @@ static const struct vpfn_user lock_users[] = {
 	{ .name = "mlock2 MLOCK_ONFAULT", LOCK(lock_on_fault, NULL, "lf", true) },
 	{ .name = "munlock", LOCK(lock_now, unlock, "lo", true) },
 	{ .name = "mlockall MCL_CURRENT", LOCK(lock_all, NULL, "lo", false) },
-	{ .name = "mlockall MCL_CURRENT | MCL_ONFAULT", LOCK(lock_all_on_fault, NULL, "lf", false) },
+	{ .name = "mlockall MCL_CURRENT | MCL_ONFAULT",
+	  LOCK(lock_all_on_fault, NULL, "lf", false) },
 	{ .name = "munlockall", LOCK(lock_all, unlock_all, "lo", false) },
 };
 
-/* msync(): a device's file cannot be synchronised, and only MS_SYNC asks it */
-
-static int sync_target(const struct vpfn_target *target, const void *arg)
-{
-	char before[LEN];
-
-	return target->peek(target, before) ?:
-	       answer_of(msync(target->addr, LEN, *(const int *)arg)) ?:
-	       vpfn_target_matches(target, before);
-}
-
-#define SYNC(flags)							\
-	.ordinary = vpfn_target_shared, .call = sync_target, .arg = &(const int) { flags }
-
-static const struct vpfn_user sync_users[] = {
-	{ .name = "msync MS_ASYNC", SYNC(MS_ASYNC) },
-	{ .name = "msync MS_INVALIDATE", SYNC(MS_INVALIDATE) },
-	{ .name = "msync MS_ASYNC | MS_INVALIDATE", SYNC(MS_ASYNC | MS_INVALIDATE) },
-	/* vfs_fsync_range(): no such operation */
-	{ .name = "msync MS_SYNC", .on_special = -EINVAL, SYNC(MS_SYNC) },
-	{ .name = "msync MS_SYNC | MS_INVALIDATE", .on_special = -EINVAL, SYNC(MS_SYNC | MS_INVALIDATE) },
-};
-
-/* mbind() and its like: a policy is kept with any mapping, whether its memory can be moved or not */
+/* mbind() and its like: a policy is kept with any mapping, even if its memory cannot be moved */
 
 struct policy {
 	int mode;
@@ -533,12 +506,8 @@ static int bind_whole(const struct vpfn_target *target, const void *arg)
 
 static int bind_target(const struct vpfn_target *target, const void *arg)
 {
-	int part = vpfn_target_in_child(target, bind_part, arg), whole;
-
-	if (!target->map)
-		return part;
-	whole = vpfn_target_in_child(target, bind_whole, arg);
-	return whole == part ? part : -EPROTO;
+	return vpfn_target_in_child(target, bind_whole, arg) ?:
+	       vpfn_target_in_child(target, bind_part, arg);
 }
 
 /* Without a policy there is nothing that a home could be set in. */
@@ -587,9 +556,11 @@ static const struct vpfn_user policy_users[] = {
 	{ .name = "mbind MPOL_MF_STRICT", BIND(MPOL_BIND, MPOL_MF_STRICT) },
 	{ .name = "mbind MPOL_MF_MOVE", BIND(MPOL_BIND, MPOL_MF_MOVE) },
 	{ .name = "mbind MPOL_MF_MOVE_ALL", BIND(MPOL_BIND, MPOL_MF_MOVE_ALL) },
-	{ .name = "mbind MPOL_MF_MOVE | MPOL_MF_STRICT", BIND(MPOL_BIND, MPOL_MF_MOVE | MPOL_MF_STRICT) },
+	{ .name = "mbind MPOL_MF_MOVE | MPOL_MF_STRICT",
+	  BIND(MPOL_BIND, MPOL_MF_MOVE | MPOL_MF_STRICT) },
 	{ .name = "set_mempolicy_home_node", .run = set_home_in_child },
-	{ .name = "get_mempolicy MPOL_F_NODE | MPOL_F_ADDR", .on_special = -EFAULT, .run = get_node },
+	{ .name = "get_mempolicy MPOL_F_NODE | MPOL_F_ADDR", .on_special = -EFAULT,
+	  .run = get_node },
 };
 
 /* mseal(): what is sealed cannot be changed, whatever it maps; nor unsealed, hence the children */
@@ -693,6 +664,20 @@ static const struct vpfn_user seal_users[] = {
 	{ .name = "mmap MAP_FIXED, sealed", SEALED(map_over) },
 };
 
+/* msync(): a device's file cannot be synchronised, and only MS_SYNC asks it */
+
+static int sync_target(const struct vpfn_target *target, const void *arg)
+{
+	char before[LEN];
+
+	return target->peek(target, before) ?:
+	       answer_of(msync(target->addr, LEN, *(const int *)arg)) ?:
+	       vpfn_target_matches(target, before);
+}
+
+#define SYNC(flags)							\
+	.ordinary = vpfn_target_shared, .call = sync_target, .arg = &(const int) { flags }
+
 /*
  * remap_file_pages() is an mmap() of the same file at another offset: here at the same one. A
  * driver whose offsets are names of buffers says EINVAL to one that is in the middle of a buffer,
@@ -723,7 +708,14 @@ static int remap_in_child(const struct vpfn_target *target)
 	return vpfn_target_in_child(target, remap_pages, NULL);
 }
 
-static const struct vpfn_user remap_users[] = {
+static const struct vpfn_user file_users[] = {
+	{ .name = "msync MS_ASYNC", SYNC(MS_ASYNC) },
+	{ .name = "msync MS_INVALIDATE", SYNC(MS_INVALIDATE) },
+	{ .name = "msync MS_ASYNC | MS_INVALIDATE", SYNC(MS_ASYNC | MS_INVALIDATE) },
+	/* vfs_fsync_range(): no such operation */
+	{ .name = "msync MS_SYNC", .on_special = -EINVAL, SYNC(MS_SYNC) },
+	{ .name = "msync MS_SYNC | MS_INVALIDATE", .on_special = -EINVAL,
+	  SYNC(MS_SYNC | MS_INVALIDATE) },
 	{ .name = "remap_file_pages", .on_special = -EINVAL, .ordinary = vpfn_target_shared,
 	  .run = remap_in_child },
 };
@@ -736,7 +728,7 @@ struct key {
 };
 
 static sigjmp_buf escape;
-static volatile sig_atomic_t segv_code;
+static sig_atomic_t segv_code;
 
 static void on_segv(int signal, siginfo_t *info, void *context)
 {
@@ -824,11 +816,12 @@ static int lock_whole_by_key(const struct vpfn_target *target, const void *arg)
 
 static int use_key(const struct vpfn_target *target, const void *arg)
 {
-	return vpfn_target_in_child(target, lock_part_by_key, arg) ?:
-	       target->map ? vpfn_target_in_child(target, lock_whole_by_key, arg) : 0;
+	return vpfn_target_in_child(target, lock_whole_by_key, arg) ?:
+	       vpfn_target_in_child(target, lock_part_by_key, arg);
 }
 
 #define KEY(rights, access)						\
+	.needs = "CONFIG_X86_INTEL_MEMORY_PROTECTION_KEYS",		\
 	.call = use_key, .arg = &(const struct key) { rights, access }
 
 static const struct vpfn_user key_users[] = {
@@ -845,16 +838,13 @@ const struct vpfn_user_family vpfn_mm_families[] = {
 	FAMILY("process-madvise", "So has advice by process_madvise(), for oneself and for others.",
 	       process_madvise_users),
 	FAMILY("mlock", "mlock() and its like succeed and lock nothing.", lock_users),
-	FAMILY("msync", "msync() has nothing to do, and MS_SYNC nobody who would do it.",
-	       sync_users),
 	FAMILY("mempolicy", "Policies for memory are kept with the mapping, and move nothing.",
 	       policy_users),
 	FAMILY("mseal", "What is sealed can be used, but neither unmapped nor changed.",
 	       seal_users),
-	{ .name = "remap-file-pages",
-	  .describe = "remap_file_pages() is refused, and costs the mapping of the part.",
-	  .warns = "uses deprecated remap_file_pages", .users = remap_users,
-	  .count = ARRAY_SIZE(remap_users) },
+	{ .name = "file", .describe = "Calls that ask the file of the mapping: it is a device's.",
+	  .warns = "uses deprecated remap_file_pages", .users = file_users,
+	  .count = ARRAY_SIZE(file_users) },
 	FAMILY("pkey", "A key that forbids access does so on leaves of any size.", key_users),
 };
 
