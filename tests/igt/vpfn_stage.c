@@ -197,26 +197,43 @@ static void check_around(const struct vpfn_scene *scene)
 	vpfn_view_check_at(view, view->map, inside + VPFN_TARGET_LEN, view->bo.size);
 }
 
-static void ask_all_in_place(const char *matrix, const struct vpfn_user users[], size_t count,
+/* What the kernel may say in a dynamic subtest is forgotten when the next one begins. */
+static void expect_warnings(const struct vpfn_user_family *family)
+{
+	if (family->warns)
+		igt_emit_ignore_dmesg_regex(family->warns);
+}
+
+static void ask_all_on_ordinary(const char *matrix, const struct vpfn_user_family *family)
+{
+	expect_warnings(family);
+	for (size_t i = 0; i < family->count; i++)
+		ask_on_ordinary(matrix, &family->users[i]);
+}
+
+static void ask_all_in_place(const char *matrix, const struct vpfn_user_family *family,
 			     const struct vpfn_scene *scene)
 {
-	for (size_t i = 0; i < count; i++)
-		ask_in_place(matrix, &users[i], scene);
+	expect_warnings(family);
+	for (size_t i = 0; i < family->count; i++)
+		ask_in_place(matrix, &family->users[i], scene);
 	check_around(scene);
 }
 
-static void ask_everywhere(const char *matrix, struct vpfn_stage *stage, int fd,
-			   const struct vpfn_user users[], size_t count)
+static void family_subtest(const char *matrix, struct vpfn_stage *stage, const int *fd,
+			   const struct vpfn_user_family *family)
 {
-	igt_dynamic("ordinary") {
-		for (size_t i = 0; i < count; i++)
-			ask_on_ordinary(matrix, &users[i]);
-	}
+	igt_describe(family->describe);
+	igt_subtest_with_dynamic(family->name) {
+		/* IGT aborts upon a failure that is in no dynamic subtest. */
+		igt_dynamic("ordinary")
+			ask_all_on_ordinary(matrix, family);
 
-	vpfn_stage_open(stage, fd);
-	for_each_vpfn_place(place) {
-		igt_dynamic(place->name)
-			ask_all_in_place(matrix, users, count, vpfn_stage_scene(stage, place));
+		vpfn_stage_open(stage, *fd);
+		for_each_vpfn_place(place) {
+			igt_dynamic(place->name)
+				ask_all_in_place(matrix, family, vpfn_stage_scene(stage, place));
+		}
 	}
 }
 
@@ -228,16 +245,21 @@ static void ask_everywhere(const char *matrix, struct vpfn_stage *stage, int fd,
  * @users: whom to ask
  * @count: how many
  *
- * A subtest for each of them, and in it a dynamic one for each place, with ordinary memory as the
- * positive control of them all.
+ * A subtest for each of them, and in it a dynamic one for ordinary memory, the positive control,
+ * and one for each place.
  */
 void vpfn_users_subtests(const char *matrix, struct vpfn_stage *stage, const int *fd,
 			 const struct vpfn_user users[], size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		igt_describe(users[i].describe);
-		igt_subtest_with_dynamic(users[i].name)
-			ask_everywhere(matrix, stage, *fd, &users[i], 1);
+		struct vpfn_user_family alone = {
+			.name = users[i].name,
+			.describe = users[i].describe,
+			.users = &users[i],
+			.count = 1,
+		};
+
+		family_subtest(matrix, stage, fd, &alone);
 	}
 }
 
@@ -255,12 +277,6 @@ void vpfn_users_subtests(const char *matrix, struct vpfn_stage *stage, const int
 void vpfn_families_subtests(const char *matrix, struct vpfn_stage *stage, const int *fd,
 			    const struct vpfn_user_family families[], size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
-		igt_describe(families[i].describe);
-		igt_subtest_with_dynamic(families[i].name) {
-			if (families[i].warns)
-				igt_emit_ignore_dmesg_regex(families[i].warns);
-			ask_everywhere(matrix, stage, *fd, families[i].users, families[i].count);
-		}
-	}
+	for (size_t i = 0; i < count; i++)
+		family_subtest(matrix, stage, fd, &families[i]);
 }

@@ -212,29 +212,29 @@ static int track_writes(const struct vpfn_target *target, const void *arg)
 	return err ?: n < 0 ? n : seen(n);
 }
 
-/* By the young bits of entries and pages: nobody looks for those of special entries. */
-static int track_accesses(const struct vpfn_target *target, const void *arg)
+/*
+ * By the young bits of entries and pages: nobody looks for those of special entries. That memory is
+ * touched again shows once its entry has left the TLB, so it is not waited for.
+ */
+static int forget_accesses(const struct vpfn_target *target, const void *arg)
 {
+	char before[LEN];
 	struct vpfn_vma vma;
+	long referenced;
 	int err;
 
 	(void)arg;
 	touch(target);
-	err = vpfn_vma_read(target->addr, &vma);
+	err = target->peek(target, before) ?: vpfn_vma_read(target->addr, &vma);
 	if (err)
 		return err;
-	if (!vma.referenced)
-		return clear("1") ?: VPFN_UNSEEN;
 
-	err = clear("1") ?: vpfn_vma_read(target->addr, &vma);
-	if (err)
-		return err;
-	if (vma.referenced)
-		return -EPROTO;
-
-	touch(target);
-	return vpfn_vma_read(target->addr, &vma) ?:
-	       vma.referenced >= (long)LEN / 1024 ? 0 : -EPROTO;
+	referenced = vma.referenced;
+	err = clear("1") ?: vpfn_vma_read(target->addr, &vma) ?:
+	      vpfn_target_matches(target, before) ?: vpfn_target_kept(target);
+	if (err || !referenced)
+		return err ?: VPFN_UNSEEN;
+	return vma.referenced + (long)LEN / 1024 <= referenced ? 0 : -EPROTO;
 }
 
 static int ask_soft_dirty(const struct vpfn_target *target)
@@ -244,7 +244,7 @@ static int ask_soft_dirty(const struct vpfn_target *target)
 
 static int ask_referenced(const struct vpfn_target *target)
 {
-	return vpfn_target_in_child(target, track_accesses, NULL);
+	return vpfn_target_in_child(target, forget_accesses, NULL);
 }
 
 /* userfaultfd: vma_can_userfault() refuses VM_SPECIAL, whatever the mode */
@@ -404,7 +404,8 @@ static const struct vpfn_user proc_users[] = {
 	{ .name = "/proc/pid/smaps", .on_special = VPFN_UNSEEN, .run = ask_smaps },
 	{ .name = "/proc/pid/numa_maps", .on_special = VPFN_UNSEEN, .run = ask_numa_maps },
 	{ .name = "/proc/pid/clear_refs 1", .on_special = VPFN_UNSEEN, .run = ask_referenced },
-	{ .name = "/proc/pid/clear_refs 4", .on_special = VPFN_UNSEEN, .run = ask_soft_dirty },
+	{ .name = "/proc/pid/clear_refs 4", .on_special = VPFN_UNSEEN,
+	  .needs = "CONFIG_MEM_SOFT_DIRTY", .run = ask_soft_dirty },
 };
 
 static const struct vpfn_user userfaultfd_users[] = {
@@ -414,7 +415,7 @@ static const struct vpfn_user userfaultfd_users[] = {
 	/* Anonymous memory has no page cache in which a page could be already. */
 	{ .name = "UFFDIO_REGISTER MINOR", .ordinary = vpfn_target_shared,
 	  REGISTER(UFFDIO_REGISTER_MODE_MINOR, UFFD_FEATURE_MINOR_SHMEM, "ui") },
-	{ .name = "UFFDIO_REGISTER RWP",
+	{ .name = "UFFDIO_REGISTER RWP", .needs = "CONFIG_USERFAULTFD_RWP",
 	  REGISTER(UFFDIO_REGISTER_MODE_RWP, UFFD_FEATURE_RWP, "ur") },
 	{ .name = "UFFDIO_MOVE", .on_special = -EINVAL, .run = move_target },
 };

@@ -565,9 +565,9 @@ static const struct vpfn_user policy_users[] = {
 
 /* mseal(): what is sealed cannot be changed, whatever it maps; nor unsealed, hence the children */
 
-static int seal(const struct vpfn_target *target)
+static int seal_range(char *addr, size_t len)
 {
-	return answer_of(syscall(__NR_mseal, target->addr, LEN, 0));
+	return answer_of(syscall(__NR_mseal, addr, len, 0));
 }
 
 static int unmap(const struct vpfn_target *target)
@@ -617,7 +617,7 @@ static int call_sealed(const struct vpfn_target *target, const void *arg)
 {
 	const struct sealed *sealed = arg;
 	char before[LEN];
-	int answer, err = target->peek(target, before) ?: seal(target);
+	int answer, err = target->peek(target, before) ?: seal_range(target->addr, LEN);
 
 	if (err)
 		return err;
@@ -632,12 +632,14 @@ static int seal_then_call(const struct vpfn_target *target, const void *arg)
 	       vpfn_target_in_child(target, call_sealed, arg);
 }
 
-static int seal_and_check(const struct vpfn_target *target, const void *arg)
+static int seal_and_check(const struct vpfn_target *target, char *addr, size_t len)
 {
 	char before[LEN];
-	int flag, err = target->peek(target, before) ?: seal(target);
+	int flag, err = target->peek(target, before) ?: seal_range(addr, len);
 
-	(void)arg;
+	/* The whole mapping is not split for it. */
+	if (!err && len == target->map_len)
+		err = vpfn_target_kept(target);
 	if (err)
 		return err;
 	flag = vpfn_vma_flag(target->addr, "sl");
@@ -646,9 +648,22 @@ static int seal_and_check(const struct vpfn_target *target, const void *arg)
 	return flag ? vpfn_target_matches(target, before) : VPFN_IGNORED;
 }
 
+static int seal_part(const struct vpfn_target *target, const void *arg)
+{
+	(void)arg;
+	return seal_and_check(target, target->addr, LEN);
+}
+
+static int seal_whole(const struct vpfn_target *target, const void *arg)
+{
+	(void)arg;
+	return seal_and_check(target, target->map, target->map_len);
+}
+
 static int seal_in_child(const struct vpfn_target *target)
 {
-	return vpfn_target_in_child(target, seal_and_check, NULL);
+	return vpfn_target_in_child(target, seal_part, NULL) ?:
+	       vpfn_target_in_child(target, seal_whole, NULL);
 }
 
 #define SEALED(call_sealed)						\
@@ -656,6 +671,7 @@ static int seal_in_child(const struct vpfn_target *target)
 	.call = seal_then_call, .arg = &(const struct sealed) { call_sealed }
 
 static const struct vpfn_user seal_users[] = {
+	/* __mseal_range(): of any mapping */
 	{ .name = "mseal", .run = seal_in_child },
 	{ .name = "munmap, sealed", SEALED(unmap) },
 	{ .name = "mprotect, sealed", SEALED(protect) },
