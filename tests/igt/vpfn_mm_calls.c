@@ -222,12 +222,38 @@ static void control_mincore(void)
 static const char * const special_flags[] = { "pf", "io", "de", "dd" };
 static const char * const usual_flags[] = { "rd", "wr", "sh", "mr", "mw", "ms" };
 
-/* thp_vma_suitable_order(): where address and file offset agree, whatever the pages behind. */
+/*
+ * thp_vma_suitable_order(): where address and file offset agree, whatever memory is behind. A
+ * buffer's offset is but its name: which leaves are possible is another matter.
+ */
 static bool is_thp_eligible(const struct vpfn_vma *vma)
 {
 	uint64_t last = (vma->end - VPFN_2M) & ~(VPFN_2M - 1);
 
 	return !((vma->start - vma->offset) % VPFN_2M) && last >= vma->start;
+}
+
+/* So there is a mapping that is eligible, and gets leaves as its address and buffer allow. */
+static void check_thp_eligible(const struct vpfn_scene *scene)
+{
+	const struct vpfn_view *view = &scene->view;
+	uint64_t size = view->bo.size, at = vpfn_view_inside(view), align = VPFN_1G;
+	struct vpfn_span span = { .to = size };
+	struct vpfn_vma vma;
+	void *area, *map;
+
+	igt_assert_eq(vpfn_reserve(size + align, align, &area), 0);
+	igt_assert_eq(vpfn_map_at(fd, view->bo.offset, size,
+				  (char *)area + view->bo.offset % VPFN_2M, MAP_FIXED, &map), 0);
+	span.base = (uintptr_t)map;
+	vpfn_view_check_at(view, map, at, at + LEN);
+	vpfn_assert_level(fd, (char *)map + at, vpfn_expect_level(&span, at, view->level));
+
+	igt_assert_eq(vpfn_vma_read(map, &vma), 0);
+	igt_assert_eq(vma.thp_eligible, 1);
+	vpfn_matrix_cell(MATRIX, "THPeligible in smaps, mapped in line with the offset",
+			 scene->place->name, "1");
+	munmap(area, size + align);
 }
 
 static void test_smaps(struct vpfn_scene *scene)
@@ -258,6 +284,7 @@ static void test_smaps(struct vpfn_scene *scene)
 	vpfn_matrix_cell(MATRIX, "THPeligible in smaps", scene->place->name,
 			 vma.thp_eligible ? "1" : "0");
 
+	check_thp_eligible(scene);
 	vpfn_view_check(view);
 	vpfn_assert_level(fd, scene->target.addr, view->level);
 }

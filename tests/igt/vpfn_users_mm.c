@@ -257,7 +257,7 @@ static int advise_mapping(const struct vpfn_target *target, const void *arg)
 	.call = advise_mapping, .arg = &(const struct advised_flag) { how, which, false, opposite }
 
 /*
- * Which of them look at VM_PFNMAP, VM_IO or VM_DONTEXPAND, which together are VM_SPECIAL, and
+ * Which of them look at VM_PFNMAP or at VM_SPECIAL, which is VM_IO and VM_DONTEXPAND, too, and
  * which do not care: mm/madvise.c.
  */
 static const struct vpfn_user madvise_users[] = {
