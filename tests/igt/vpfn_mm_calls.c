@@ -10,18 +10,15 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/mempolicy.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "igt.h"
+#include "vpfn_mm_uapi.h"
 #include "vpfn_stage.h"
 #include "vpfn_users.h"
 #include "vpfn_vma.h"
@@ -31,10 +28,6 @@ IGT_TEST_DESCRIPTION("The calls of mm and its files in /proc, on leaves of each 
 #define MATRIX		"vpfn_mm_calls"
 #define LEN		VPFN_TARGET_LEN
 #define CORE_PATTERN	"/proc/sys/kernel/core_pattern"
-
-#ifndef PR_THP_DISABLE_EXCEPT_ADVISED
-#define PR_THP_DISABLE_EXCEPT_ADVISED	(1 << 1)
-#endif
 
 static int fd = -1;
 static struct vpfn_stage stage;
@@ -420,7 +413,7 @@ static void test_walk(struct vpfn_scene *scene)
  * shows against the others: without any of it, the first touch gets the leaf of the place.
  */
 
-#define NONE	-1
+#define NO_ADVICE	-1
 
 struct thp {
 	const char *name;
@@ -433,21 +426,21 @@ struct thp {
 };
 
 static const struct thp thps[] = {
-	{ .name = "no advice", .advices = { NONE, NONE }, .huge = true },
-	{ .name = "MADV_HUGEPAGE, then touched", .advices = { MADV_HUGEPAGE, NONE },
+	{ .name = "no advice", .advices = { NO_ADVICE, NO_ADVICE }, .huge = true },
+	{ .name = "MADV_HUGEPAGE, then touched", .advices = { MADV_HUGEPAGE, NO_ADVICE },
 	  .huge = true, .huge_ordinary = true },
-	{ .name = "MADV_NOHUGEPAGE, then touched", .advices = { MADV_NOHUGEPAGE, NONE } },
+	{ .name = "MADV_NOHUGEPAGE, then touched", .advices = { MADV_NOHUGEPAGE, NO_ADVICE } },
 	{ .name = "MADV_NOHUGEPAGE, MADV_HUGEPAGE", .advices = { MADV_NOHUGEPAGE, MADV_HUGEPAGE },
 	  .huge = true, .huge_ordinary = true },
-	{ .name = "PR_SET_THP_DISABLE", .advices = { NONE, NONE }, .disable = true },
-	{ .name = "PR_SET_THP_DISABLE, MADV_HUGEPAGE", .advices = { MADV_HUGEPAGE, NONE },
+	{ .name = "PR_SET_THP_DISABLE", .advices = { NO_ADVICE, NO_ADVICE }, .disable = true },
+	{ .name = "PR_SET_THP_DISABLE, MADV_HUGEPAGE", .advices = { MADV_HUGEPAGE, NO_ADVICE },
 	  .disable = true },
-	{ .name = "PR_THP_DISABLE_EXCEPT_ADVISED", .advices = { NONE, NONE }, .disable = true,
-	  .flags = PR_THP_DISABLE_EXCEPT_ADVISED },
+	{ .name = "PR_THP_DISABLE_EXCEPT_ADVISED", .advices = { NO_ADVICE, NO_ADVICE },
+	  .disable = true, .flags = PR_THP_DISABLE_EXCEPT_ADVISED },
 	{ .name = "PR_THP_DISABLE_EXCEPT_ADVISED, MADV_HUGEPAGE",
-	  .advices = { MADV_HUGEPAGE, NONE }, .disable = true,
+	  .advices = { MADV_HUGEPAGE, NO_ADVICE }, .disable = true,
 	  .flags = PR_THP_DISABLE_EXCEPT_ADVISED, .huge = true, .huge_ordinary = true },
-	{ .name = "PR_SET_THP_DISABLE, taken back", .advices = { MADV_HUGEPAGE, NONE },
+	{ .name = "PR_SET_THP_DISABLE, taken back", .advices = { MADV_HUGEPAGE, NO_ADVICE },
 	  .disable = true, .enable = true, .huge = true, .huge_ordinary = true },
 };
 
@@ -458,7 +451,7 @@ static int prepare_thp(const struct thp *thp, void *map, size_t size)
 	if (thp->enable && prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0))
 		return -errno;
 	for (unsigned int i = 0; i < ARRAY_SIZE(thp->advices); i++) {
-		if (thp->advices[i] != NONE && madvise(map, size, thp->advices[i]))
+		if (thp->advices[i] != NO_ADVICE && madvise(map, size, thp->advices[i]))
 			return -errno;
 	}
 	return 0;

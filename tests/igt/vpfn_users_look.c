@@ -8,28 +8,19 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "vpfn_bo.h"
-#include "vpfn_consumer.h"
+#include "vpfn_mm_uapi.h"
 #include "vpfn_pattern.h"
 #include "vpfn_users.h"
 #include "vpfn_vma.h"
 
 #define LEN	VPFN_TARGET_LEN
 #define PAGES	(LEN / VPFN_PAGE)
-
-#ifndef UFFDIO_REGISTER_MODE_RWP
-#define UFFDIO_REGISTER_MODE_RWP	((__u64)1 << 3)
-#define UFFD_FEATURE_RWP		(1 << 17)
-#endif
 
 #define PAGEMAP_PRESENT		(1ull << 63)
 #define PAGEMAP_SOFT_DIRTY	(1ull << 55)

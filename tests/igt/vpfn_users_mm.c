@@ -9,30 +9,20 @@
  * a user looks at bytes and leaf afterwards.
  */
 #include <errno.h>
-#include <linux/mempolicy.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "vpfn_bo.h"
+#include "vpfn_mm_uapi.h"
 #include "vpfn_pattern.h"
 #include "vpfn_users.h"
 #include "vpfn_vma.h"
 
 #define LEN	VPFN_TARGET_LEN
-
-#ifndef SEGV_PKUERR
-#define SEGV_PKUERR	4
-#endif
-
-#ifndef __NR_mseal
-#define __NR_mseal	462
-#endif
 
 static int answer_of(long ret)
 {
@@ -552,7 +542,7 @@ static const struct vpfn_user policy_users[] = {
 	{ .name = "mbind MPOL_INTERLEAVE", BIND(MPOL_INTERLEAVE, 0) },
 	{ .name = "mbind MPOL_LOCAL", BIND(MPOL_LOCAL, 0) },
 	{ .name = "mbind MPOL_PREFERRED_MANY", BIND(MPOL_PREFERRED_MANY, 0) },
-	{ .name = "mbind MPOL_WEIGHTED_INTERLEAVE", BIND(MPOL_WEIGHTED_INTERLEAVE, 0) },
+	{ .name = "mbind MPOL_WEIGHTED_INTERLEAVE", BIND(VPFN_MPOL_WEIGHTED_INTERLEAVE, 0) },
 	{ .name = "mbind MPOL_MF_STRICT", BIND(MPOL_BIND, MPOL_MF_STRICT) },
 	{ .name = "mbind MPOL_MF_MOVE", BIND(MPOL_BIND, MPOL_MF_MOVE) },
 	{ .name = "mbind MPOL_MF_MOVE_ALL", BIND(MPOL_BIND, MPOL_MF_MOVE_ALL) },
@@ -567,7 +557,7 @@ static const struct vpfn_user policy_users[] = {
 
 static int seal_range(char *addr, size_t len)
 {
-	return answer_of(syscall(__NR_mseal, addr, len, 0));
+	return answer_of(syscall(SYS_mseal, addr, len, 0));
 }
 
 static int unmap(const struct vpfn_target *target)

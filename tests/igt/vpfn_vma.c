@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vpfn_bo.h"
@@ -21,24 +22,27 @@ static bool is_header(const char *line, struct vpfn_vma *vma)
 static void read_field(const char *line, struct vpfn_vma *vma)
 {
 	const struct {
-		const char *format;
+		const char *name;
 		long *value;
 	} fields[] = {
-		{ "Rss: %ld", &vma->rss },
-		{ "Pss: %ld", &vma->pss },
-		{ "Referenced: %ld", &vma->referenced },
-		{ "AnonHugePages: %ld", &vma->anon_huge },
-		{ "KernelPageSize: %ld", &vma->kernel_page },
-		{ "MMUPageSize: %ld", &vma->mmu_page },
+		{ "Rss:", &vma->rss },
+		{ "Pss:", &vma->pss },
+		{ "Referenced:", &vma->referenced },
+		{ "AnonHugePages:", &vma->anon_huge },
+		{ "KernelPageSize:", &vma->kernel_page },
+		{ "MMUPageSize:", &vma->mmu_page },
+		{ "THPeligible:", &vma->thp_eligible },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(fields); i++) {
-		if (sscanf(line, fields[i].format, fields[i].value) == 1)
+		size_t len = strlen(fields[i].name);
+
+		if (!strncmp(line, fields[i].name, len)) {
+			*fields[i].value = strtol(line + len, NULL, 10);
 			return;
+		}
 	}
-	if (sscanf(line, "THPeligible: %d", &vma->thp_eligible) != 1 &&
-	    sscanf(line, "ProtectionKey: %d", &vma->pkey) != 1)
-		sscanf(line, "VmFlags: %127[^\n]", vma->flags);
+	sscanf(line, "VmFlags: %127[^\n]", vma->flags);
 }
 
 /**

@@ -24,8 +24,7 @@ struct vpfn_vma {
 	long anon_huge;
 	long kernel_page;
 	long mmu_page;
-	int thp_eligible;
-	int pkey;
+	long thp_eligible;	/* 0 or 1 */
 	char flags[128];	/* "rd wr sh ..." */
 };
 
