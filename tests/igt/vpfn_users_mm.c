@@ -185,31 +185,28 @@ struct advised_flag {
 	int advice;
 	const char *flag;
 	bool set;
-	int before;	/* the opposite, which goes before; not if it is the same */
+	int opposite;	/* which goes before */
 };
 
+/* Some mappings cannot have the opposite: what they do not get they need not give back. */
 static int advise_range(char *addr, size_t len, const struct advised_flag *advised)
 {
-	/* What cannot be set need not be cleared. */
-	if (advised->before != advised->advice)
-		madvise(addr, len, advised->before);
+	madvise(addr, len, advised->opposite);
 	return answer_of(madvise(addr, len, advised->advice));
 }
 
-/* Only a part of the mapping: it is split, which may cost the leaf, but not the bytes. */
-static int advise_part(const struct vpfn_target *target, const void *arg)
+/* Nothing has happened, so the part answers as the whole does. */
+static int refuse_part(const struct vpfn_target *target, const struct advised_flag *advised,
+		       int answer)
 {
-	char before[LEN];
-	int err = target->peek(target, before);
-
-	return err ?: advise_range(target->addr, LEN, arg) ?: vpfn_target_matches(target, before);
+	return advise_range(target->addr, LEN, advised) == answer ? answer : -EPROTO;
 }
 
 /*
- * The whole mapping: it is not split, and the leaf has to stay. Whoever refuses has split nothing
- * either, and may be asked about the part.
+ * The whole mapping is not split: the leaf has to stay. A part may cost it, since the opposite
+ * splits the mapping, but not the bytes.
  */
-static int advise_whole(const struct vpfn_target *target, const void *arg)
+static int advise_both(const struct vpfn_target *target, const void *arg)
 {
 	const struct advised_flag *advised = arg;
 	char before[LEN];
@@ -219,9 +216,10 @@ static int advise_whole(const struct vpfn_target *target, const void *arg)
 		return err;
 	err = advise_range(target->map, target->map_len, advised);
 	if (err)
-		return advise_part(target, arg) == err ? err : -EPROTO;
+		return refuse_part(target, advised, err);
 
-	err = vpfn_target_kept(target) ?: vpfn_target_matches(target, before);
+	err = vpfn_target_kept(target) ?: vpfn_target_matches(target, before) ?:
+	      advise_range(target->addr, LEN, advised) ?: vpfn_target_matches(target, before);
 	if (err)
 		return err;
 	flag = vpfn_vma_flag(target->addr, advised->flag);
@@ -232,19 +230,16 @@ static int advise_whole(const struct vpfn_target *target, const void *arg)
 
 static int advise_mapping(const struct vpfn_target *target, const void *arg)
 {
-	int answer = vpfn_target_in_child(target, advise_whole, arg);
-
-	if (answer < 0 || target->map_len == LEN)
-		return answer;
-	return vpfn_target_in_child(target, advise_part, arg) ?: answer;
+	return vpfn_target_in_child(target, advise_both, arg);
 }
 
 #define ADVICE(how, effect)						\
 	.arg = &(const struct advice) { how, effect }
-#define SETS(how, which)						\
-	.call = advise_mapping, .arg = &(const struct advised_flag) { how, which, true, how }
-#define CLEARS(how, which, opposite)					\
-	.call = advise_mapping, .arg = &(const struct advised_flag) { how, which, false, opposite }
+#define FLAG(how, which, set, opposite)					\
+	.call = advise_mapping,						\
+	.arg = &(const struct advised_flag) { how, which, set, opposite }
+#define SETS(how, which, opposite)	FLAG(how, which, true, opposite)
+#define CLEARS(how, which, opposite)	FLAG(how, which, false, opposite)
 
 /*
  * Which of them look at VM_PFNMAP or at VM_SPECIAL, which is VM_IO and VM_DONTEXPAND, too, and
@@ -253,8 +248,8 @@ static int advise_mapping(const struct vpfn_target *target, const void *arg)
 static const struct vpfn_user madvise_users[] = {
 	/* madvise_vma_behavior(): readahead is the file's affair, not the mapping's */
 	{ .name = "MADV_NORMAL", CLEARS(MADV_NORMAL, "rr", MADV_RANDOM) },
-	{ .name = "MADV_RANDOM", SETS(MADV_RANDOM, "rr") },
-	{ .name = "MADV_SEQUENTIAL", SETS(MADV_SEQUENTIAL, "sr") },
+	{ .name = "MADV_RANDOM", SETS(MADV_RANDOM, "rr", MADV_NORMAL) },
+	{ .name = "MADV_SEQUENTIAL", SETS(MADV_SEQUENTIAL, "sr", MADV_NORMAL) },
 	/* vfs_fadvise() of a file whose pages nobody writes back has nothing to do. */
 	{ .name = "MADV_WILLNEED", .call = advise, ADVICE(MADV_WILLNEED, KEEPS) },
 	/* madvise_dontneed_free_valid_vma(): VM_PFNMAP */
@@ -285,19 +280,21 @@ static const struct vpfn_user madvise_users[] = {
 	{ .name = "MADV_COLLAPSE", .on_special = -EINVAL,
 	  .ordinary = huge_target, .run = collapse },
 	/* madvise_vma_behavior(): what VM_SPECIAL has from its driver stays */
-	{ .name = "MADV_DONTFORK", SETS(MADV_DONTFORK, "dc") },
+	{ .name = "MADV_DONTFORK", SETS(MADV_DONTFORK, "dc", MADV_DOFORK) },
 	{ .name = "MADV_DOFORK", .on_special = -EINVAL, CLEARS(MADV_DOFORK, "dc", MADV_DONTFORK) },
-	{ .name = "MADV_DONTDUMP", SETS(MADV_DONTDUMP, "dd") },
+	{ .name = "MADV_DONTDUMP", SETS(MADV_DONTDUMP, "dd", MADV_DODUMP) },
 	{ .name = "MADV_DODUMP", .on_special = -EINVAL, CLEARS(MADV_DODUMP, "dd", MADV_DONTDUMP) },
 	/* Only anonymous memory can be wiped. */
-	{ .name = "MADV_WIPEONFORK", .on_special = -EINVAL, SETS(MADV_WIPEONFORK, "wf") },
+	{ .name = "MADV_WIPEONFORK", .on_special = -EINVAL,
+	  SETS(MADV_WIPEONFORK, "wf", MADV_KEEPONFORK) },
 	{ .name = "MADV_KEEPONFORK", CLEARS(MADV_KEEPONFORK, "wf", MADV_WIPEONFORK) },
 	/* vma_ksm_compatible(): VM_SHARED and VM_SPECIAL; says 0 all the same */
-	{ .name = "MADV_MERGEABLE", .on_special = VPFN_IGNORED, SETS(MADV_MERGEABLE, "mg") },
+	{ .name = "MADV_MERGEABLE", .on_special = VPFN_IGNORED,
+	  SETS(MADV_MERGEABLE, "mg", MADV_UNMERGEABLE) },
 	{ .name = "MADV_UNMERGEABLE", CLEARS(MADV_UNMERGEABLE, "mg", MADV_MERGEABLE) },
 	/* hugepage_madvise(): for the faults to come */
-	{ .name = "MADV_HUGEPAGE", SETS(MADV_HUGEPAGE, "hg") },
-	{ .name = "MADV_NOHUGEPAGE", SETS(MADV_NOHUGEPAGE, "nh") },
+	{ .name = "MADV_HUGEPAGE", SETS(MADV_HUGEPAGE, "hg", MADV_NOHUGEPAGE) },
+	{ .name = "MADV_NOHUGEPAGE", SETS(MADV_NOHUGEPAGE, "nh", MADV_HUGEPAGE) },
 };
 
 /* The same functions behind another call, for the caller itself and for another process. */
@@ -453,35 +450,23 @@ static int check_mode(const struct vpfn_target *target, int mode)
 	return found == mode ? 0 : -EPROTO;
 }
 
-/* The default is what there is anyway, unless there was another policy. */
+/* Another policy goes before: one that is there already would not be set. */
 static int bind_and_check(const struct vpfn_target *target, char *addr, size_t len,
 			  const struct policy *policy)
 {
-	int err = 0;
+	int other = policy->mode == MPOL_BIND ? MPOL_LOCAL : MPOL_BIND;
 
-	if (policy->mode == MPOL_DEFAULT)
-		err = bind_range(addr, len, MPOL_BIND, 0) ?: check_mode(target, MPOL_BIND);
-	return err ?: bind_range(addr, len, policy->mode, policy->flags) ?:
+	return bind_range(addr, len, other, 0) ?: check_mode(target, other) ?:
+	       bind_range(addr, len, policy->mode, policy->flags) ?:
 	       check_mode(target, policy->mode);
 }
 
-static int bind_part(const struct vpfn_target *target, const void *arg)
-{
-	char before[LEN];
-	int err = target->peek(target, before);
-
-	if (err)
-		return err;
-	return bind_and_check(target, target->addr, LEN, arg) ?:
-	       vpfn_target_matches(target, before);
-}
-
 /*
- * MPOL_MF_STRICT walks the page tables even of what cannot be moved, queue_pages_test_walk() in
- * mm/mempolicy.c, finds no folio there, and has split leaves of 1 GiB on its way: until the next
- * touch.
+ * The whole mapping is not split: the leaf stays. But MPOL_MF_STRICT walks the page tables even of
+ * what cannot be moved, queue_pages_test_walk() in mm/mempolicy.c, finds no folio there, and has
+ * split leaves of 1 GiB on its way: until the next touch. A part is split off, and joined again.
  */
-static int bind_whole(const struct vpfn_target *target, const void *arg)
+static int bind_both(const struct vpfn_target *target, const void *arg)
 {
 	const struct policy *policy = arg;
 	char before[LEN];
@@ -491,13 +476,15 @@ static int bind_whole(const struct vpfn_target *target, const void *arg)
 		err = bind_and_check(target, target->map, target->map_len, policy);
 	if (!err && !(policy->flags & MPOL_MF_STRICT))
 		err = vpfn_target_kept(target);
-	return err ?: vpfn_target_matches(target, before) ?: vpfn_target_kept(target);
+	if (!err)
+		err = vpfn_target_matches(target, before) ?: vpfn_target_kept(target);
+	return err ?: bind_and_check(target, target->addr, LEN, policy) ?:
+	       vpfn_target_matches(target, before);
 }
 
 static int bind_target(const struct vpfn_target *target, const void *arg)
 {
-	return vpfn_target_in_child(target, bind_whole, arg) ?:
-	       vpfn_target_in_child(target, bind_part, arg);
+	return vpfn_target_in_child(target, bind_both, arg);
 }
 
 /* Without a policy there is nothing that a home could be set in. */
