@@ -14,6 +14,7 @@
 #   --modules DIR      modules that take the place of the kernel's own of the same names
 #   --no-device        leave the vpfn devices out
 #   --qxl              add QEMU's QXL device
+#   --iommu            an IOMMU, and each vpfn device in a group of its own
 #   --terminal         connect the program to the terminal; no time limit
 
 . "$(dirname "$0")/lib.sh"
@@ -32,6 +33,7 @@ add=
 modules=
 device=yes
 qxl=
+iommu=
 terminal=
 environment=
 while [[ ${1:-} = --* ]]; do
@@ -45,6 +47,7 @@ while [[ ${1:-} = --* ]]; do
 	--modules) modules=$2 && shift ;;
 	--no-device) device= ;;
 	--qxl) qxl=yes ;;
+	--iommu) iommu=yes ;;
 	--terminal) terminal=yes ;;
 	*) die "boot.sh has no option $1" ;;
 	esac
@@ -148,20 +151,43 @@ describe_cards() {
 # reserved with AMD's processors: the reserve moves the cards down to where Linux, too, may
 # place one that is plugged in.
 # shellcheck disable=SC2054
+switch_arguments() {
+	local n
+
+	arguments+=(
+		-device pcie-root-port,id=switch-port,chassis=1,pref64-reserve=32G
+		-device x3130-upstream,id=switch,bus=switch-port
+	)
+	for n in 0 1; do
+		arguments+=(-device "xio3130-downstream,id=slot$n,bus=switch,addr=$n,chassis=2,slot=$n")
+	done
+}
+
+# Each card below a root port of its own, which sends all DMA up to the IOMMU. QEMU's switch has
+# no such access control (ACS): to Linux the cards below it are one group, for one user.
+root_port_arguments() {
+	local n
+
+	for n in 0 1; do
+		arguments+=(-device "pcie-root-port,id=slot$n,chassis=1,slot=$n,pref64-reserve=16G")
+	done
+}
+
+# shellcheck disable=SC2054
 card_arguments() {
 	local n
 
 	arguments+=(
 		-object "memory-backend-file,id=vram0,size=${vram_mib}M,mem-path=$vram/vpfn0,share=on"
 		-object "memory-backend-file,id=vram1,size=${small_vram_mib}M,mem-path=$vram/vpfn1,share=on"
-		-device pcie-root-port,id=switch-port,chassis=1,pref64-reserve=32G
-		-device x3130-upstream,id=switch,bus=switch-port
 	)
+	if [ -n "$iommu" ]; then
+		root_port_arguments
+	else
+		switch_arguments
+	fi
 	for n in 0 1; do
-		arguments+=(
-			-device "xio3130-downstream,id=slot$n,bus=switch,addr=$n,chassis=2,slot=$n"
-			-device "${cards[n]}"
-		)
+		arguments+=(-device "${cards[n]}")
 	done
 }
 
@@ -202,6 +228,8 @@ qemu_arguments() {
 		-device virtio-serial-pci -device virtserialport,chardev=witness,name=vpfn.witness
 		-device virtserialport,chardev=control,name=vpfn.control
 	)
+	# Before the devices whose DMA it translates
+	[ -z "$iommu" ] || arguments+=(-device intel-iommu)
 	share_arguments vpfn 10
 	share_arguments out 11
 	[ -z "$device" ] || card_arguments

@@ -28,20 +28,30 @@ while [ $# -gt 0 ]; do
 	shift
 done
 dir=$out/$name
-guest=$dir/guest
+guests=("$dir/guest")
 results=$dir/results.json
 skips=$top/tests/generic/skips.txt
 messages=$top/tests/generic/messages.txt
 
-# igt_runner has run once for each directory of tests: its files in one. Fails if one of
-# them is missing, for a runner that was cut off.
+# The directories of igt_runner's results, in the order in which they were begun
+runs() {
+	local one
+
+	for one in "${guests[@]}"; do
+		find "$one" -maxdepth 1 -name 'results*' | sort
+	done
+}
+
+# igt_runner has run once for each directory of tests, in each VM: its files in one. Fails if
+# one of them is missing, for a runner that was cut off.
 merge_results() {
 	local run files=()
 
-	for run in "$guest"/results*; do
+	while read -r run; do
 		[ -s "$run/results.json" ] || return 1
 		files+=("$run/results.json")
-	done
+	done < <(runs)
+	[ ${#files[@]} -gt 0 ] || return 1
 	jq -s '.[0] + {tests: (map(.tests) | add)}' "${files[@]}" >"$results"
 }
 
@@ -109,16 +119,16 @@ run_qtests() {
 
 # What each test told igt_runner: how many speak of success alone, how many skipped?
 succeeded() {
-	find "$guest" -name comms -exec grep -LaZE 'FAIL|SKIP|CRASH|TIMEOUT' {} + |
+	find "${guests[@]}" -name comms -exec grep -LaZE 'FAIL|SKIP|CRASH|TIMEOUT' {} + |
 		xargs -0 -r grep -laF SUCCESS | wc -l || true
 }
 
 skipped() {
-	find "$guest" -name comms -exec grep -laF SKIP {} + | wc -l || true
+	find "${guests[@]}" -name comms -exec grep -laF SKIP {} + | wc -l || true
 }
 
 planned() {
-	cat "$guest"/results*/joblist.txt 2>/dev/null | grep -c . || true
+	runs | sed 's,$,/joblist.txt,' | xargs -r cat 2>/dev/null | grep -c . || true
 }
 
 # The VM died under the tests: igt_runner wrote no results. What it had received tells how
@@ -126,7 +136,7 @@ planned() {
 finish_early() {
 	local passed skipped total last run
 
-	run=$(find "$guest" -maxdepth 1 -name 'results*' | sort | tail -n 1)
+	run=$(runs | tail -n 1)
 	[ -n "$run" ] || finish 0 1 0
 	passed=$(succeeded)
 	skipped=$(skipped)
@@ -166,6 +176,15 @@ complain_about_lost_skips() {
 	[ -z "$lost" ] || complaint="$skips lists $lost, which is no test"
 }
 
+# A VM of its own, since devices behind an IOMMU behave otherwise, and those who are to be in a
+# group of their own cannot reach each other. The main VM has told whether it is wanted.
+run_iommu() {
+	[ -e "${guests[0]}/wants-iommu" ] || return 0
+	guests+=("$dir/iommu/guest")
+	"$top/vm/boot.sh" "${boot[@]}" --iommu "$name/iommu" /vpfn/guest/check ${tests:+"$tests"} ||
+		complaint="the VM with an IOMMU ended with code $?, see above"
+}
+
 # A VM of its own, since it ends by that. As a line of results.tsv.
 run_kexec() {
 	local verdict=pass why='' console=$dir/kexec/console.log start=$SECONDS
@@ -184,14 +203,19 @@ complaint=
 qtests=(0 0 0)
 "$top/vm/host-packages.sh" run
 [ -n "$tests" ] || run_qtests
-"$top/vm/boot.sh" "${boot[@]}" "$name" /vpfn/guest/check ${tests:+"$tests"} ||
+if "$top/vm/boot.sh" "${boot[@]}" "$name" /vpfn/guest/check ${tests:+"$tests"}; then
+	run_iommu
+else
 	complaint="the VM ended with code $?, see above"
+fi
 merge_results || finish_early
 judged >"$dir/results.tsv"
 [ -n "$tests" ] || run_kexec >>"$dir/results.tsv"
 report
-complain_about_log load "$guest/log-load.txt"
-complain_about_log unload "$guest/log-unload.txt"
+for guest in "${guests[@]}"; do
+	complain_about_log load "$guest/log-load.txt"
+	complain_about_log unload "$guest/log-unload.txt"
+done
 complain_about_lost_tests
 complain_about_lost_skips
 awk -F'\t' '$2 != "pass" && $2 != "skip" { printf "%s: %s: %s\n", $2, $1, $4 }' "$dir/results.tsv"
