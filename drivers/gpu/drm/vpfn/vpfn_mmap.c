@@ -86,6 +86,15 @@ static vm_fault_t vpfn_fault_error(int err)
 }
 
 /*
+ * A CPU that a signal keeps from its page handles it and touches again. KVM and VFIO, who do
+ * not, leave the flag out: to them a fault without an entry is the end.
+ */
+static bool vpfn_fault_interruptible(const struct vm_fault *vmf)
+{
+	return vmf->flags & FAULT_FLAG_INTERRUPTIBLE;
+}
+
+/*
  * Wait until the moves of the buffer are done. R4: falling back instead would put a
  * page table where a leaf belongs. Like ttm_bo_vm_fault_reserved(), it waits without
  * the locks if it may: VM_FAULT_RETRY without FAULT_FLAG_RETRY_NOWAIT says that it
@@ -112,8 +121,8 @@ static vm_fault_t vpfn_vm_wait_idle(struct vm_fault *vmf)
 		return VM_FAULT_RETRY;
 	}
 
-	ret = dma_resv_wait_timeout(bo->base.resv, DMA_RESV_USAGE_KERNEL, true,
-				    MAX_SCHEDULE_TIMEOUT);
+	ret = dma_resv_wait_timeout(bo->base.resv, DMA_RESV_USAGE_KERNEL,
+				    vpfn_fault_interruptible(vmf), MAX_SCHEDULE_TIMEOUT);
 	return ret < 0 ? vpfn_fault_error(ret) : 0;
 }
 
@@ -125,7 +134,10 @@ static vm_fault_t vpfn_vm_wait_idle(struct vm_fault *vmf)
 static vm_fault_t vpfn_vm_prepare(struct vm_fault *vmf)
 {
 	struct ttm_buffer_object *bo = vmf->vma->vm_private_data;
-	struct ttm_operation_ctx ctx = { .interruptible = true, .gfp_retry_mayfail = true };
+	struct ttm_operation_ctx ctx = {
+		.interruptible = vpfn_fault_interruptible(vmf),
+		.gfp_retry_mayfail = true,
+	};
 	vm_fault_t ret;
 	int err;
 
@@ -165,6 +177,20 @@ static void vpfn_vm_unlock(struct vm_fault *vmf, vm_fault_t ret)
 	dma_resv_unlock(bo->base.resv);
 }
 
+/* R2: a leaf is one aligned range of memory; the pool gives many. VRAM is one. */
+static bool vpfn_is_one_range(struct ttm_buffer_object *bo, unsigned long page_offset,
+			      unsigned int order)
+{
+	struct page *const *pages;
+
+	if (bo->resource->bus.is_iomem)
+		return true;
+
+	pages = bo->ttm->pages + page_offset;
+	return IS_ALIGNED(page_to_pfn(pages[0]), 1UL << order) &&
+	       vpfn_pages_contiguous(pages, 1UL << order);
+}
+
 /*
  * Map the leaf of @order around the faulting address, or say VM_FAULT_FALLBACK,
  * upon which the core comes back for the next smaller one. Called with the
@@ -188,19 +214,22 @@ static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
 		return ret;
 
 	page_offset = linear_page_index(vma, addr) - drm_vma_node_start(&bo->base.vma_node);
-	if (bo->resource->bus.is_iomem) {
-		pfn = PHYS_PFN(bo->resource->bus.offset) + page_offset;
-	} else {
+	if (!vpfn_is_one_range(bo, page_offset, order)) {
 		/*
-		 * R2: a leaf is one aligned range of memory; the pool gives many.
-		 * R4: VRAM is one. If there is room again, the next touch gets the leaf.
+		 * R4: back to VRAM, if there is room again; and the leaf in the same fault. KVM
+		 * and VFIO do not touch again: without an entry after a fault that succeeded
+		 * they give up.
 		 */
-		pfn = page_to_pfn(bo->ttm->pages[page_offset]);
-		if (!IS_ALIGNED(pfn, 1UL << order) ||
-		    !vpfn_pages_contiguous(bo->ttm->pages + page_offset, 1UL << order))
-			return vpfn_bo_return_to_vram(to_vpfn_bo(bo)) ? VM_FAULT_NOPAGE :
-									VM_FAULT_FALLBACK;
+		if (!vpfn_bo_return_to_vram(to_vpfn_bo(bo)))
+			return VM_FAULT_FALLBACK;
+		ret = vpfn_vm_prepare(vmf);
+		if (ret)
+			return ret;
 	}
+	if (bo->resource->bus.is_iomem)
+		pfn = PHYS_PFN(bo->resource->bus.offset) + page_offset;
+	else
+		pfn = page_to_pfn(bo->ttm->pages[page_offset]);
 
 	/* R2: the entry has no room for low pfn bits; the leaf would begin at other memory. */
 	if (!IS_ALIGNED(pfn, 1UL << order))
