@@ -12,6 +12,7 @@
 
 #include "vpfn_consumer.h"
 #include "vpfn_pattern.h"
+#include "vpfn_pins.h"
 #include "vpfn_target.h"
 
 /* What no user writes: whatever he does to a target, this is not what he leaves. */
@@ -249,18 +250,23 @@ int vpfn_target_in_child(const struct vpfn_target *target,
  * @target: the target
  * @answer: his answer
  *
- * Whoever refuses must have left the target alone.
+ * Whoever refuses must have left the target alone; and whatever he answers, no page stays pinned.
  *
- * Returns: 0, -EBADMSG if he has not, or another negative errno if the target could not be seen.
+ * Returns: 0, -EBADMSG if he has not, -EBUSY if one does, or another negative errno if the target
+ * could not be seen.
  */
 int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, int *answer)
 {
 	int err = vpfn_target_fill(target, UNTOUCHED);
+	long pins = vpfn_pins();
 
 	if (err)
 		return err;
 
 	*answer = user->run ? user->run(target) : user->call(target, user->arg);
+	err = vpfn_pins_returned(pins);
+	if (err)
+		return err;
 	return *answer ? vpfn_target_check(target, UNTOUCHED) : 0;
 }
 
