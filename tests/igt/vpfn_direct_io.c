@@ -54,7 +54,7 @@ static void open_ext4_file(int flags)
 {
 	char path[96];
 
-	igt_require_f(disk.mount[0] || !vpfn_disk_mount_ext4(&disk),
+	igt_require_f(disk.mount[0] || !vpfn_disk_mount(&disk, "ext4"),
 		      "no ext4 (CONFIG_EXT4_FS, mkfs.ext4)\n");
 	snprintf(path, sizeof(path), "%s/file", disk.mount);
 	file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | flags, 0600);
