@@ -220,21 +220,36 @@ static void ask_all_in_place(const char *matrix, const struct vpfn_user_family *
 	check_around(scene);
 }
 
+/**
+ * vpfn_family_everywhere:
+ * @matrix: name of the table of the answers
+ * @stage: the stage
+ * @fd: DRM file descriptor
+ * @family: whom to ask
+ *
+ * What is in a subtest: a dynamic one for ordinary memory, the positive control, and one for each
+ * place.
+ */
+void vpfn_family_everywhere(const char *matrix, struct vpfn_stage *stage, int fd,
+			    const struct vpfn_user_family *family)
+{
+	/* IGT aborts upon a failure that is in no dynamic subtest. */
+	igt_dynamic("ordinary")
+		ask_all_on_ordinary(matrix, family);
+
+	vpfn_stage_open(stage, fd);
+	for_each_vpfn_place(place) {
+		igt_dynamic(place->name)
+			ask_all_in_place(matrix, family, vpfn_stage_scene(stage, place));
+	}
+}
+
 static void family_subtest(const char *matrix, struct vpfn_stage *stage, const int *fd,
 			   const struct vpfn_user_family *family)
 {
 	igt_describe(family->describe);
-	igt_subtest_with_dynamic(family->name) {
-		/* IGT aborts upon a failure that is in no dynamic subtest. */
-		igt_dynamic("ordinary")
-			ask_all_on_ordinary(matrix, family);
-
-		vpfn_stage_open(stage, *fd);
-		for_each_vpfn_place(place) {
-			igt_dynamic(place->name)
-				ask_all_in_place(matrix, family, vpfn_stage_scene(stage, place));
-		}
-	}
+	igt_subtest_with_dynamic(family->name)
+		vpfn_family_everywhere(matrix, stage, *fd, family);
 }
 
 /**

@@ -51,6 +51,9 @@ struct vpfn_scene *vpfn_stage_scene(struct vpfn_stage *stage, const struct vpfn_
 void vpfn_matrix_cell(const char *matrix, const char *row, const char *column,
 		      const char *answer);
 
+void vpfn_family_everywhere(const char *matrix, struct vpfn_stage *stage, int fd,
+			    const struct vpfn_user_family *family);
+
 /* A subtest for each of the users, and in it a dynamic one for ordinary memory and each place. */
 void vpfn_users_subtests(const char *matrix, struct vpfn_stage *stage, const int *fd,
 			 const struct vpfn_user users[], size_t count);

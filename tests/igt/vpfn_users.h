@@ -22,4 +22,18 @@ extern const size_t vpfn_mm_family_count;
 extern const struct vpfn_user_family vpfn_look_families[];
 extern const size_t vpfn_look_family_count;
 
+/* Reads and writes of a file or a disk, which has to be named first. */
+enum vpfn_io_kind {
+	VPFN_IO_READ,		/* pins pages, for O_DIRECT */
+	VPFN_IO_WRITE,		/* likewise */
+	VPFN_IO_REGISTERED,	/* has its pages pinned by io_uring before it begins */
+	VPFN_IO_COPY,		/* pins nothing, wherever the file is */
+};
+
+extern const struct vpfn_user vpfn_io_users[];
+extern const size_t vpfn_io_user_count;
+
+int vpfn_io_set_file(const char *path);
+enum vpfn_io_kind vpfn_io_kind_of(const struct vpfn_user *user);
+
 #endif
