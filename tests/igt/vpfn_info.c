@@ -25,6 +25,7 @@
 #include "vpfn_job.h"
 #include "vpfn_leaf.h"
 #include "vpfn_pattern.h"
+#include "vpfn_trace.h"
 #include "vpfn_view.h"
 
 IGT_TEST_DESCRIPTION("What the driver tells of itself agrees with what it does.");
@@ -510,73 +511,7 @@ static void test_unprivileged(void)
 	igt_waitchildren();
 }
 
-/* Trace events, in a buffer of the test's own */
-
-#define INSTANCE	"/sys/kernel/tracing/instances/vpfn-test"
-
-static void trace_end(int sig)
-{
-	(void)sig;
-	rmdir(INSTANCE);
-}
-
-static void trace_set(const char *file, const char *text)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), INSTANCE "/%s", file);
-	igt_assert_eq(vpfn_text_write(path, text), 0);
-}
-
-static void trace_clear(void)
-{
-	/* Opening it for writing is enough. */
-	close(open(INSTANCE "/trace", O_WRONLY | O_TRUNC | O_CLOEXEC));
-}
-
-static void trace_begin(const char *event)
-{
-	char file[64];
-
-	igt_require_f(!access("/sys/kernel/tracing/events/vpfn", F_OK) ||
-		      !access("/sys/kernel/debug/tracing/events/vpfn", F_OK),
-		      "the kernel lacks CONFIG_FTRACE\n");
-	rmdir(INSTANCE);
-	igt_assert_eq(mkdir(INSTANCE, 0700), 0);
-	igt_install_exit_handler(trace_end);
-	snprintf(file, sizeof(file), "events/vpfn/%s/enable", event);
-	trace_set(file, "1");
-	trace_clear();
-}
-
-/* Calls @look for each line of the event, after the colon; the number of lines. */
-static int trace_lines(const char *event, void (*look)(const char *line, void *arg), void *arg)
-{
-	FILE *file = fopen(INSTANCE "/trace", "r");
-	char line[512], word[64];
-	int count = 0;
-
-	igt_assert(file);
-	snprintf(word, sizeof(word), " %s: ", event);
-	while (fgets(line, sizeof(line), file)) {
-		char *found = *line == '#' ? NULL : strstr(line, word);
-
-		if (!found)
-			continue;
-		look(found + strlen(word), arg);
-		count++;
-	}
-	fclose(file);
-	return count;
-}
-
-static long trace_number(const char *line, const char *key)
-{
-	const char *found = strstr(line, key);
-
-	igt_assert_f(found, "no %s in %s", key, line);
-	return strtol(found + strlen(key), NULL, 0);
-}
+/* Trace events */
 
 struct faults {
 	uintptr_t address;
@@ -588,10 +523,10 @@ static void look_at_fault(const char *line, void *arg)
 {
 	struct faults *faults = arg;
 
-	if ((uintptr_t)trace_number(line, "address=") != faults->address)
+	if ((uintptr_t)vpfn_trace_number(line, "address=") != faults->address)
 		return;
 	if (strstr(line, "result=NOPAGE")) {
-		faults->order = trace_number(line, "order=");
+		faults->order = vpfn_trace_number(line, "order=");
 		faults->done++;
 	} else if (strstr(line, "result=FALLBACK")) {
 		faults->fallbacks++;
@@ -618,22 +553,22 @@ static void check_touch(struct touch *touch, enum vpfn_level level)
 	igt_assert_eq(vpfn_bo_map(fd, &touch->bo, &touch->map), 0);
 	faults.address = (uintptr_t)touch->map + size / 2 + 3 * VPFN_PAGE;
 	touch->at = (const void *)faults.address;
-	trace_lines("vpfn_fault", look_at_fault, &faults);
+	vpfn_trace_lines("vpfn_fault", look_at_fault, &faults);
 	igt_assert_eq(faults.done + faults.fallbacks, 0);
 
 	vpfn_load(touch->at);
-	trace_lines("vpfn_fault", look_at_fault, &faults);
+	vpfn_trace_lines("vpfn_fault", look_at_fault, &faults);
 	igt_assert_eq(faults.done, 1);
 	igt_assert_eq(faults.order, orders[level]);
 	/* The core offers more than the driver may use. */
 	igt_assert(level != VPFN_PTE || faults.fallbacks == 1);
 
 	/* A touch without a fault is not told. */
-	trace_clear();
+	vpfn_trace_clear();
 	faults.done = 0;
 	faults.fallbacks = 0;
 	vpfn_load(touch->at);
-	trace_lines("vpfn_fault", look_at_fault, &faults);
+	vpfn_trace_lines("vpfn_fault", look_at_fault, &faults);
 	igt_assert_eq(faults.done + faults.fallbacks, 0);
 }
 
@@ -645,7 +580,7 @@ static void test_trace_fault(void)
 	const void *addrs[VPFN_PUD];
 	int err;
 
-	trace_begin("vpfn_fault");
+	vpfn_trace_begin("vpfn_fault");
 	for_each_vpfn_level(level) {
 		check_touch(&touches[level], level);
 		addrs[level - VPFN_PTE] = touches[level].at;
@@ -671,7 +606,7 @@ static void look_at_move(const char *line, void *arg)
 {
 	struct moves *moves = arg;
 
-	if (trace_number(line, "size=") != moves->size)
+	if (vpfn_trace_number(line, "size=") != moves->size)
 		return;
 	moves->count++;
 	snprintf(moves->last, sizeof(moves->last), "%s", strstr(line, "from="));
@@ -683,8 +618,8 @@ static void check_move(struct moves *moves, const char *way, bool clear)
 	char expected[64];
 
 	moves->count = 0;
-	trace_lines("vpfn_move", look_at_move, moves);
-	trace_clear();
+	vpfn_trace_lines("vpfn_move", look_at_move, moves);
+	vpfn_trace_clear();
 	if (!way) {
 		igt_assert_eq(moves->count, 0);
 		return;
@@ -693,7 +628,7 @@ static void check_move(struct moves *moves, const char *way, bool clear)
 	snprintf(expected, sizeof(expected), "%s ", way);
 	igt_assert_f(!strncmp(moves->last, expected, strlen(expected)), "%s, not %s\n",
 		     moves->last, way);
-	igt_assert_eq(trace_number(moves->last, "clear="), clear);
+	igt_assert_eq(vpfn_trace_number(moves->last, "clear="), clear);
 }
 
 static void test_trace_move(void)
@@ -702,7 +637,7 @@ static void test_trace_move(void)
 	struct vpfn_bo bo;
 	void *map;
 
-	trace_begin("vpfn_move");
+	vpfn_trace_begin("vpfn_move");
 	igt_assert_eq(vpfn_bo_create(fd, moves.size, &bo), 0);
 	check_move(&moves, "from=none to=vram", true);
 	igt_assert_eq(vpfn_fill(fd, &bo, 0, bo.size, 1), 0);
@@ -728,18 +663,18 @@ struct jobs {
 static void look_at_job(const char *line, void *arg)
 {
 	struct jobs *jobs = arg;
-	long seqno = trace_number(line, "seqno=");
+	long seqno = vpfn_trace_number(line, "seqno=");
 
-	if (trace_number(line, " error=")) {
+	if (vpfn_trace_number(line, " error=")) {
 		jobs->failed++;
-		jobs->error = trace_number(line, " error=");
+		jobs->error = vpfn_trace_number(line, " error=");
 	} else {
 		jobs->ok++;
 	}
 	if (jobs->ok + jobs->failed > 1 && seqno != jobs->seqno + 1)
 		jobs->gaps++;
 	jobs->seqno = seqno;
-	jobs->descriptors += trace_number(line, "descriptors=");
+	jobs->descriptors += vpfn_trace_number(line, "descriptors=");
 }
 
 static void test_trace_job(void)
@@ -748,29 +683,29 @@ static void test_trace_job(void)
 	struct jobs jobs = {};
 	struct vpfn_bo bo;
 
-	trace_begin("vpfn_job");
+	vpfn_trace_begin("vpfn_job");
 	igt_assert_eq(vpfn_bo_create(fd, 2 * VPFN_2M, &bo), 0);
 	settle(fd, &bo);
 	for (unsigned int i = 0; i < ARRAY_SIZE(cmds); i++)
 		cmds[i] = vpfn_cmd_fill(&bo, i * VPFN_PAGE, VPFN_PAGE, i);
 
-	trace_clear();
-	trace_lines("vpfn_job", look_at_job, &jobs);
+	vpfn_trace_clear();
+	vpfn_trace_lines("vpfn_job", look_at_job, &jobs);
 	igt_assert_eq(jobs.ok + jobs.failed, 0);
 	for (int i = 0; i < 7; i++)
 		igt_assert_eq(vpfn_run(fd, cmds, ARRAY_SIZE(cmds)), 0);
-	trace_lines("vpfn_job", look_at_job, &jobs);
+	vpfn_trace_lines("vpfn_job", look_at_job, &jobs);
 	igt_assert_eq(jobs.ok, 7);
 	igt_assert_eq(jobs.failed, 0);
 	igt_assert_eq(jobs.gaps, 0);
 	igt_assert_eq(jobs.descriptors, 21);
 
 	/* A submission that is refused is no job. */
-	trace_clear();
+	vpfn_trace_clear();
 	jobs = (struct jobs) {};
 	cmds[1].dst_offset = bo.size;
 	igt_assert_eq(vpfn_run(fd, cmds, ARRAY_SIZE(cmds)), -EINVAL);
-	trace_lines("vpfn_job", look_at_job, &jobs);
+	vpfn_trace_lines("vpfn_job", look_at_job, &jobs);
 	igt_assert_eq(jobs.ok + jobs.failed, 0);
 	igt_assert_eq(vpfn_bo_close(fd, &bo), 0);
 }
@@ -779,8 +714,8 @@ static void look_at_reset(const char *line, void *arg)
 {
 	long *error = arg;
 
-	igt_assert_eq(trace_number(line, "ok="), 1);
-	*error = trace_number(line, " error=");
+	igt_assert_eq(vpfn_trace_number(line, "ok="), 1);
+	*error = vpfn_trace_number(line, " error=");
 }
 
 static void check_failure(int status, int expected, long expected_error)
@@ -789,12 +724,12 @@ static void check_failure(int status, int expected, long expected_error)
 	long error = -1;
 
 	igt_assert_eq(status, expected);
-	igt_assert_eq(trace_lines("vpfn_reset", look_at_reset, &error), 1);
+	igt_assert_eq(vpfn_trace_lines("vpfn_reset", look_at_reset, &error), 1);
 	igt_assert_eq(error, expected_error);
-	trace_lines("vpfn_job", look_at_job, &jobs);
+	vpfn_trace_lines("vpfn_job", look_at_job, &jobs);
 	igt_assert_eq(jobs.failed, 1);
 	igt_assert_eq(jobs.error, expected);
-	trace_clear();
+	vpfn_trace_clear();
 }
 
 #define NO_ERROR	0	/* of the register ERROR */
@@ -810,13 +745,13 @@ static void test_trace_reset(void)
 	err = vpfn_host_command(answer, sizeof(answer), "get " VPFN_HOST_BIG " inject-hang");
 	igt_require_f(err != -ENODEV, "no port vpfn.control: the machine's host does nothing\n");
 	igt_assert_eq(err, 0);
-	trace_begin("vpfn_reset");
-	trace_set("events/vpfn/vpfn_job/enable", "1");
+	vpfn_trace_begin("vpfn_reset");
+	vpfn_trace_add("vpfn_job");
 	igt_assert_eq(vpfn_bo_create(fd, VPFN_2M, &bo), 0);
 	settle(fd, &bo);
 	igt_assert_eq(vpfn_fill(fd, &bo, 0, bo.size, 1), 0);
-	igt_assert_eq(trace_lines("vpfn_reset", look_at_reset, &error), 0);
-	trace_clear();
+	igt_assert_eq(vpfn_trace_lines("vpfn_reset", look_at_reset, &error), 0);
+	vpfn_trace_clear();
 
 	igt_assert_eq(vpfn_host_dma_error(VPFN_HOST_BIG, 1), 0);
 	check_failure(vpfn_fill(fd, &bo, 0, bo.size, 2), -EIO, DMA_ERROR);
@@ -824,7 +759,7 @@ static void test_trace_reset(void)
 	check_failure(vpfn_fill(fd, &bo, 0, bo.size, 3), -ETIME, NO_ERROR);
 
 	igt_assert_eq(vpfn_fill(fd, &bo, 0, bo.size, 4), 0);
-	igt_assert_eq(trace_lines("vpfn_reset", look_at_reset, &error), 0);
+	igt_assert_eq(vpfn_trace_lines("vpfn_reset", look_at_reset, &error), 0);
 	igt_assert_eq(vpfn_bo_close(fd, &bo), 0);
 }
 
