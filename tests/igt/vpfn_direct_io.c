@@ -7,14 +7,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "igt.h"
 #include "vpfn_consumer.h"
 #include "vpfn_disk.h"
+#include "vpfn_job.h"
+#include "vpfn_lend.h"
 #include "vpfn_stage.h"
+#include "vpfn_trace.h"
 #include "vpfn_users.h"
 
 IGT_TEST_DESCRIPTION("I/O between disks, file systems and mappings of device memory.");
@@ -265,6 +271,238 @@ static void test_untouched_all(void)
 	vpfn_disk_remove(&disk);
 }
 
+/*
+ * A program that knows nothing of the device: fio takes its I/O memory from a file that it maps,
+ * from offset 0 on. No path leads to a mapping of a buffer: a DRM file needs the buffer's offset,
+ * a dma-buf cannot be opened through /proc/PID/fd (its inode has no_open_fops), and sysfs maps
+ * the BAR by remap_pfn_range() and without the driver. So fio is given its mapping by a debugger.
+ */
+#define FIO_MEMORY	"/tmp/vpfn-fio-memory"
+#define FIO_REPORT	"/tmp/vpfn-fio-report"
+#define FIO_BLOCKS	8
+#define FIO_JOBS	3
+
+/* They are read and written by O_DIRECT; and through the page cache. */
+static char fio_direct_file[96], fio_buffered_file[96];
+
+/*
+ * What fio verifies it has written through the memory, and reads back into it. It does so last:
+ * the memory then holds what it has read last.
+ */
+static char * const fio[] = {
+	"fio", "--ioengine=psync", "--mem=mmapshared:" FIO_MEMORY, "--bs=16k", "--size=128k",
+	"--fallocate=none", "--verify_state_save=0", "--disk_util=0", "--output-format=json",
+	"--output=" FIO_REPORT, "--stonewall",
+	"--name=write", "--filename", fio_direct_file, "--direct=1", "--rw=write",
+	"--name=read", "--filename", fio_direct_file, "--direct=1", "--rw=read",
+	"--name=verify", "--filename", fio_buffered_file, "--rw=write", "--verify=crc32c",
+	"--verify_fatal=1", NULL,
+};
+
+static void remove_fio_files(int sig)
+{
+	(void)sig;
+	unlink(FIO_MEMORY);
+	unlink(FIO_REPORT);
+}
+
+/* How did each of the jobs end? */
+static void read_fio_report(int errors[FIO_JOBS])
+{
+	static const char key[] = "\"error\" : ";
+	FILE *report = fopen(FIO_REPORT, "r");
+	unsigned int n = 0;
+	char line[256];
+
+	igt_assert(report);
+	while (fgets(line, sizeof(line), report)) {
+		const char *found = strstr(line, key);
+
+		if (found && n++ < FIO_JOBS)
+			errors[n - 1] = atoi(found + strlen(key));
+	}
+	fclose(report);
+	igt_assert_eq(n, FIO_JOBS);
+}
+
+/* The page faults of fio on its memory. */
+struct fio_faults {
+	const struct vpfn_loan *loan;
+	long order;
+	unsigned int right, wrong;
+};
+
+static void look_at_fault(const char *line, void *arg)
+{
+	struct fio_faults *faults = arg;
+	uintptr_t address = vpfn_trace_number(line, "address=");
+	long order = vpfn_trace_number(line, "order=");
+
+	if (!strstr(line, "result=NOPAGE"))
+		return;
+
+	for (unsigned int i = 0; i < FIO_JOBS; i++) {
+		if (address - faults->loan->at[i] >= faults->loan->len)
+			continue;
+		if (order == faults->order)
+			faults->right++;
+		else
+			faults->wrong++;
+	}
+}
+
+/* The job that reads never touches its memory. */
+static void assert_fio_leaves(const struct vpfn_loan *loan, enum vpfn_level level)
+{
+	static const long orders[] = { [VPFN_PTE] = 0, [VPFN_PMD] = 9, [VPFN_PUD] = 18 };
+	struct fio_faults faults = { .loan = loan, .order = orders[level] };
+
+	vpfn_trace_lines("vpfn_fault", look_at_fault, &faults);
+	igt_assert_eq(faults.wrong, 0);
+	igt_assert_lte(2, faults.right);
+}
+
+/* Block @n of a file, not seen by way of the page cache. */
+static void read_block(const char *path, int n, void *bytes)
+{
+	int file = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+
+	igt_assert_lte(0, file);
+	igt_assert_eq(pread(file, bytes, LEN, n * LEN), LEN);
+	close(file);
+}
+
+/* The same bytes in each block of a file. */
+static void set_blocks(const char *path, const void *bytes)
+{
+	int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_DIRECT | O_CLOEXEC, 0600);
+
+	igt_assert_lte(0, file);
+	for (int n = 0; n < FIO_BLOCKS; n++)
+		igt_assert_eq(pwrite(file, bytes, LEN, n * LEN), LEN);
+	close(file);
+}
+
+static unsigned int blocks_that_are(const char *path, const void *bytes)
+{
+	void *block = vpfn_anonymous(LEN);
+	unsigned int same = 0;
+
+	igt_assert(block);
+	for (int n = 0; n < FIO_BLOCKS; n++) {
+		read_block(path, n, block);
+		same += !memcmp(block, bytes, LEN);
+	}
+	munmap(block, LEN);
+	return same;
+}
+
+/* Each job with its answer, all of them different from what the files hold before. */
+static void run_fio(struct vpfn_loan *loan, const char *where, const void *bytes,
+		    int errors[FIO_JOBS])
+{
+	static const char *const rows[FIO_JOBS] = { "fio write", "fio read", "fio verify" };
+	int status;
+
+	set_blocks(fio_direct_file, bytes);
+	set_blocks(fio_buffered_file, bytes);
+	vpfn_trace_clear();
+	igt_assert_eq(vpfn_lend(fio, loan, &status), 0);
+	igt_assert(WIFEXITED(status));
+	igt_assert_eq(loan->count, loan->wanted);
+
+	read_fio_report(errors);
+	for (unsigned int i = 0; i < FIO_JOBS; i++)
+		vpfn_matrix_cell(MATRIX, rows[i], where, vpfn_answer_name(-errors[i]));
+	igt_assert_eq(blocks_that_are(fio_buffered_file, bytes), 0);
+}
+
+/* With ordinary memory, that of the file itself, all jobs work. */
+static void test_fio_on_ordinary(const void *bytes)
+{
+	struct vpfn_loan nothing = { .file = FIO_MEMORY, .fd = fd };
+	int errors[FIO_JOBS];
+
+	run_fio(&nothing, "ordinary", bytes, errors);
+	for (unsigned int i = 0; i < FIO_JOBS; i++)
+		igt_assert_eq(errors[i], 0);
+	igt_assert_eq(blocks_that_are(fio_direct_file, bytes), 0);
+}
+
+/* The last block that fio has read is where the engine finds it, and nowhere else. */
+static void check_fio_memory(const struct vpfn_view *view)
+{
+	void *block = vpfn_anonymous(LEN);
+
+	igt_assert(block);
+	read_block(fio_buffered_file, FIO_BLOCKS - 1, block);
+	igt_assert_eq(vpfn_copy(fd, &stage.aside, 0, &view->bo, 0, LEN), 0);
+	igt_assert(!memcmp(stage.aside_map, block, LEN));
+	munmap(block, LEN);
+
+	/* For O_DIRECT fio wants a page more. */
+	vpfn_view_check_at(view, view->map, LEN + VPFN_PAGE, view->bo.size);
+}
+
+static void test_fio_in_place(const struct vpfn_scene *scene, const void *bytes)
+{
+	const struct vpfn_view *view = &scene->view;
+	struct vpfn_loan loan = {
+		.file = FIO_MEMORY,
+		.fd = fd,
+		.offset = view->bo.offset,
+		.len = view->bo.size,
+		.wanted = FIO_JOBS,
+	};
+	int errors[FIO_JOBS];
+
+	run_fio(&loan, scene->place->name, bytes, errors);
+	igt_assert_eq(errors[0], EFAULT);
+	igt_assert_eq(errors[1], EFAULT);
+	igt_assert_eq(errors[2], 0);
+	igt_assert_eq(blocks_that_are(fio_direct_file, bytes), FIO_BLOCKS);
+	check_fio_memory(view);
+	assert_fio_leaves(&loan, view->level);
+}
+
+static void make_fio_files(void)
+{
+	int memory;
+
+	vpfn_disk_remove(&disk);
+	igt_require_f(!vpfn_shell("fio --version >/dev/null"), "no fio\n");
+	igt_require_f(!vpfn_disk_create(&disk) && !vpfn_disk_mount(&disk, "ext4"),
+		      "no ext4 on null_blk\n");
+	snprintf(fio_direct_file, sizeof(fio_direct_file), "%s/direct", disk.mount);
+	snprintf(fio_buffered_file, sizeof(fio_buffered_file), "%s/buffered", disk.mount);
+
+	igt_install_exit_handler(remove_fio_files);
+	memory = open(FIO_MEMORY, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	igt_assert_lte(0, memory);
+	igt_assert_eq(ftruncate(memory, 2 * LEN), 0);
+	close(memory);
+}
+
+static void test_fio(void)
+{
+	void *bytes = vpfn_anonymous(LEN);
+
+	igt_assert(bytes);
+	memset(bytes, 0x77, LEN);
+	make_fio_files();
+	vpfn_trace_begin("vpfn_fault");
+	igt_dynamic("ordinary")
+		test_fio_on_ordinary(bytes);
+
+	vpfn_stage_open(&stage, fd);
+	for_each_vpfn_place(place) {
+		igt_dynamic(place->name)
+			test_fio_in_place(vpfn_stage_scene(&stage, place), bytes);
+	}
+	vpfn_disk_remove(&disk);
+	munmap(bytes, LEN);
+}
+
 int igt_main()
 {
 	igt_fixture() {
@@ -281,6 +519,10 @@ int igt_main()
 	igt_describe("Direct I/O refuses a mapping without any leaf, and installs none.");
 	igt_subtest_with_dynamic("untouched")
 		test_untouched_all();
+
+	igt_describe("fio verifies what it writes and reads by way of the mapping, not by O_DIRECT.");
+	igt_subtest_with_dynamic("fio")
+		test_fio();
 
 	igt_fixture() {
 		close(fd);
