@@ -36,4 +36,8 @@ extern const size_t vpfn_io_user_count;
 int vpfn_io_set_file(const char *path);
 enum vpfn_io_kind vpfn_io_kind_of(const struct vpfn_user *user);
 
+/* Devices of V4L2 that are given memory of a process. */
+extern const struct vpfn_user_family vpfn_video_families[];
+extern const size_t vpfn_video_family_count;
+
 #endif

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Devices of V4L2 that are given the memory of a process: VIDIOC_QBUF with V4L2_MEMORY_USERPTR,
+ * which pins pages by the kernel's frame vector.
+ *
+ * Broken tests that would pass: a frame larger than the memory is refused before anybody looks at
+ * that, and so is any memory by a queue that does not know V4L2_MEMORY_USERPTR. Hence frames are
+ * as large as a target, ordinary memory must work through the same calls, and whoever refuses a
+ * target must then do his work with ordinary memory in the same buffer.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "vpfn_bo.h"
+#include "vpfn_consumer.h"
+#include "vpfn_pins.h"
+#include "vpfn_users.h"
+#include "vpfn_video.h"
+
+#define LEN	VPFN_TARGET_LEN
+
+_Static_assert(LEN == VPFN_FRAME_SIZE, "a target holds a frame, and nothing else");
+
+/*
+ * A device at work on one buffer of memory, and what its work must look like. The partner is the
+ * queue, with a buffer of its own, that shows or gives it the other half of the work.
+ */
+struct work {
+	struct vpfn_video queue;
+	struct vpfn_video partner;
+	uint8_t expected[LEN];	/* what a queue that writes must have written */
+};
+
+struct device {
+	int (*open)(struct work *work);
+	/* Reads or writes the frame that has been queued. */
+	int (*run)(struct work *work, const uint8_t *given);
+	int writes;
+};
+
+static int start_both(const struct vpfn_video *first, const struct vpfn_video *second)
+{
+	return vpfn_video_start(first) ?: vpfn_video_start(second);
+}
+
+/* What goes into the one that turns pictures, if it is not a target. */
+static void set_input(struct work *work)
+{
+	vpfn_target_pattern(1, work->partner.frames[0]);
+	vpfn_video_turn(work->partner.frames[0], work->expected);
+}
+
+static int open_camera(struct work *work)
+{
+	return vpfn_video_picture(VPFN_VIVID_BY_CPU, work->expected) ?:
+	       vpfn_video_open_camera(VPFN_VIVID_BY_CPU, VPFN_SEES_PATTERN, &work->queue);
+}
+
+static int run_camera(struct work *work, const uint8_t *given)
+{
+	unsigned int index;
+
+	(void)given;
+	return vpfn_video_start(&work->queue) ?: vpfn_video_dequeue(&work->queue, &index);
+}
+
+static int open_display(struct work *work)
+{
+	return vpfn_video_open_display(VPFN_VIVID_BY_CPU, &work->queue) ?:
+	       vpfn_video_open_camera(VPFN_VIVID_BY_CPU, VPFN_SEES_OUTPUT, &work->partner) ?:
+	       vpfn_video_request(&work->partner, V4L2_MEMORY_MMAP, 1);
+}
+
+/* A display keeps the last frame that it has; the camera before it tells what that is. */
+static int run_display(struct work *work, const uint8_t *given)
+{
+	unsigned int index;
+	int err = vpfn_video_queue(&work->partner, 0, 0) ?:
+		  start_both(&work->queue, &work->partner) ?:
+		  vpfn_video_dequeue(&work->partner, &index);
+
+	if (err)
+		return err;
+	return memcmp(work->partner.frames[0], given, LEN) ? -EBADMSG : 0;
+}
+
+static int open_turner_in(struct work *work)
+{
+	return vpfn_video_open_turner(&work->queue, &work->partner) ?:
+	       vpfn_video_request(&work->partner, V4L2_MEMORY_MMAP, 1);
+}
+
+static int run_turner_in(struct work *work, const uint8_t *given)
+{
+	uint8_t turned[LEN];
+	unsigned int index;
+	int err = vpfn_video_queue(&work->partner, 0, 0) ?:
+		  start_both(&work->queue, &work->partner) ?:
+		  vpfn_video_dequeue(&work->partner, &index);
+
+	if (err)
+		return err;
+
+	vpfn_video_turn(given, turned);
+	return memcmp(work->partner.frames[0], turned, LEN) ? -EBADMSG : 0;
+}
+
+static int open_turner_out(struct work *work)
+{
+	int err = vpfn_video_open_turner(&work->partner, &work->queue) ?:
+		  vpfn_video_request(&work->partner, V4L2_MEMORY_MMAP, 1);
+
+	if (!err)
+		set_input(work);
+	return err;
+}
+
+static int run_turner_out(struct work *work, const uint8_t *given)
+{
+	unsigned int index;
+
+	(void)given;
+	return vpfn_video_queue(&work->partner, 0, 0) ?:
+	       start_both(&work->partner, &work->queue) ?:
+	       vpfn_video_dequeue(&work->queue, &index);
+}
+
+/* Memory that is not the target, in the buffer that was to be the target. */
+static int run_on_ordinary(const struct device *device, struct work *work)
+{
+	uint8_t *memory = vpfn_anonymous(LEN);
+	int err;
+
+	if (!memory)
+		return -ENOMEM;
+
+	vpfn_target_pattern(2, memory);
+	err = vpfn_video_queue(&work->queue, 0, (uintptr_t)memory) ?: device->run(work, memory);
+	if (!err && device->writes && memcmp(memory, work->expected, LEN))
+		err = -EBADMSG;
+	vpfn_video_release(&work->queue);
+	munmap(memory, LEN);
+	return err;
+}
+
+/* Nothing is pinned, and the buffer is as good as before. An answer of another kind is a bug. */
+static int check_refusal(const struct device *device, struct work *work, long pins)
+{
+	if (vpfn_pins() != pins)
+		return -ESTALE;
+	return run_on_ordinary(device, work) ? -EREMOTEIO : 0;
+}
+
+static int run_on_target(const struct device *device, struct work *work,
+			 const struct vpfn_target *target)
+{
+	uint8_t given[LEN];
+	int err = target->peek(target, given) ?: device->run(work, given);
+
+	/* What the device has written is certain to be there when it has let go. */
+	vpfn_video_release(&work->queue);
+	return err ?: vpfn_target_matches(target, device->writes ? work->expected : given);
+}
+
+static int give(const struct device *device, struct work *work, const struct vpfn_target *target)
+{
+	long pins = vpfn_pins();
+	int err = vpfn_video_request(&work->queue, V4L2_MEMORY_USERPTR, 1);
+
+	if (err)
+		return err;
+
+	err = vpfn_video_queue(&work->queue, 0, (uintptr_t)target->addr);
+	if (!err)
+		return run_on_target(device, work, target);
+	return check_refusal(device, work, pins) ?: err;
+}
+
+static int give_to(const struct vpfn_target *target, const void *arg)
+{
+	struct work work = { .queue.fd = -1, .partner.fd = -1 };
+	const struct device *device = arg;
+	int err = device->open(&work) ?: give(device, &work, target);
+
+	vpfn_video_close(&work.queue);
+	vpfn_video_close(&work.partner);
+	return err;
+}
+
+/* Whoever gets at memory by DMA has no V4L2_MEMORY_USERPTR (vivid_create_queue()). */
+static int give_to_dma_camera(const struct vpfn_target *target)
+{
+	struct vpfn_video camera;
+	int err = vpfn_video_open_camera(VPFN_VIVID_BY_DMA, VPFN_SEES_PATTERN, &camera);
+
+	(void)target;
+	if (err)
+		return err;
+
+	err = vpfn_video_request(&camera, V4L2_MEMORY_USERPTR, 1);
+	vpfn_video_close(&camera);
+	return err;
+}
+
+static int give_to_dma_display(const struct vpfn_target *target)
+{
+	struct vpfn_video display;
+	int err = vpfn_video_open_display(VPFN_VIVID_BY_DMA, &display);
+
+	(void)target;
+	if (err)
+		return err;
+
+	err = vpfn_video_request(&display, V4L2_MEMORY_USERPTR, 1);
+	vpfn_video_close(&display);
+	return err;
+}
+
+static const struct device camera = { open_camera, run_camera, 1 };
+static const struct device display = { open_display, run_display, 0 };
+static const struct device turner_in = { open_turner_in, run_turner_in, 0 };
+static const struct device turner_out = { open_turner_out, run_turner_out, 1 };
+
+static const struct vpfn_user vivid_users[] = {
+	{ .name = "vivid-capture", .on_special = -EFAULT, .call = give_to, .arg = &camera,
+	  .needs = "CONFIG_VIDEO_VIVID" },
+	{ .name = "vivid-output", .on_special = -EFAULT, .call = give_to, .arg = &display,
+	  .needs = "CONFIG_VIDEO_VIVID" },
+	{ .name = "vivid-dma-capture", .on_special = -EINVAL, .on_ordinary = -EINVAL,
+	  .run = give_to_dma_camera, .needs = "CONFIG_VIDEO_VIVID" },
+	{ .name = "vivid-dma-output", .on_special = -EINVAL, .on_ordinary = -EINVAL,
+	  .run = give_to_dma_display, .needs = "CONFIG_VIDEO_VIVID" },
+};
+
+static const struct vpfn_user vim2m_users[] = {
+	{ .name = "vim2m-in", .on_special = -EFAULT, .call = give_to, .arg = &turner_in,
+	  .needs = "CONFIG_VIDEO_VIM2M" },
+	{ .name = "vim2m-out", .on_special = -EFAULT, .call = give_to, .arg = &turner_out,
+	  .needs = "CONFIG_VIDEO_VIM2M" },
+};
+
+const struct vpfn_user_family vpfn_video_families[] = {
+	{ .name = "userptr-vivid",
+	  .describe = "A camera and a display do not get the pages, and work with others at once.",
+	  .users = vivid_users, .count = ARRAY_SIZE(vivid_users) },
+	{ .name = "userptr-vim2m",
+	  .describe = "A device that turns pictures gets the pages at neither end.",
+	  .users = vim2m_users, .count = ARRAY_SIZE(vim2m_users) },
+};
+
+const size_t vpfn_video_family_count = ARRAY_SIZE(vpfn_video_families);
