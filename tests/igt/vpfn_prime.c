@@ -19,7 +19,6 @@
 
 #include "igt.h"
 #include "vpfn_bo.h"
-#include "vpfn_camera.h"
 #include "vpfn_card.h"
 #include "vpfn_dmabuf.h"
 #include "vpfn_gate.h"
@@ -27,6 +26,7 @@
 #include "vpfn_job.h"
 #include "vpfn_pattern.h"
 #include "vpfn_pressure.h"
+#include "vpfn_video.h"
 #include "vpfn_view.h"
 
 IGT_TEST_DESCRIPTION("Buffers of vpfn that other files, other devices and other drivers share.");
@@ -1153,18 +1153,18 @@ static void test_swapped(int exporter, int importer)
 
 /* A device that knows nothing of vpfn */
 
-static void check_frame(const void *map, const void *frame, uint32_t frame_size, uint64_t size)
+static void check_frame(const void *map, const void *frame, uint64_t size)
 {
-	igt_assert(!memcmp(map, frame, frame_size));
-	check_words(map, (frame_size + 7) & ~7u, size, 0xc0c0c0c0);
+	igt_assert(!memcmp(map, frame, VPFN_FRAME_SIZE));
+	check_words(map, VPFN_FRAME_SIZE, size, 0xc0c0c0c0);
 }
 
-static void check_frame_by_engine(const struct vpfn_bo *bo, const void *frame, uint32_t frame_size)
+static void check_frame_by_engine(const struct vpfn_bo *bo, const void *frame)
 {
 	uint32_t crc;
 
-	igt_assert_eq(vpfn_crc(big, bo, 0, frame_size, &crc), 0);
-	igt_assert_eq_u64(crc, vpfn_crc32c(frame, frame_size));
+	igt_assert_eq(vpfn_crc(big, bo, 0, VPFN_FRAME_SIZE, &crc), 0);
+	igt_assert_eq_u64(crc, vpfn_crc32c(frame, VPFN_FRAME_SIZE));
 }
 
 static void check_pinned(const struct vpfn_bo *bo)
@@ -1178,21 +1178,28 @@ static void check_pinned(const struct vpfn_bo *bo)
 	igt_assert_eq(placement_of(big, bo), SYSTEM);
 }
 
-static void test_camera(enum vpfn_camera_access access, uint32_t placement)
+/* One frame, after which the camera still holds the buffer. */
+static void expose(const struct vpfn_video *camera)
 {
-	static uint8_t frame[1 << 20], nothing[1 << 20];
-	struct vpfn_camera camera;
-	uint64_t size = VPFN_PAGE;
+	unsigned int index;
+
+	igt_assert_eq(vpfn_video_start(camera), 0);
+	igt_assert_eq(vpfn_video_dequeue(camera, &index), 0);
+	igt_assert_eq(vpfn_video_stop(camera), 0);
+}
+
+static void test_camera(enum vpfn_vivid vivid, uint32_t placement)
+{
+	static uint8_t frame[VPFN_FRAME_SIZE], nothing[VPFN_FRAME_SIZE];
+	const uint64_t size = 2 * VPFN_FRAME_SIZE;
+	struct vpfn_video camera;
 	struct vpfn_bo bo;
 	int dmabuf;
 	void *map;
 
-	igt_require_f(!vpfn_camera_open(access, &camera), "no camera of vivid\n");
-	igt_assert(camera.frame_size <= sizeof(frame));
-	igt_assert_eq(vpfn_camera_picture(&camera, frame), 0);
-	igt_assert(memcmp(frame, nothing, camera.frame_size));
-	while (size < camera.frame_size)
-		size *= 2;
+	igt_require_f(!vpfn_video_picture(vivid, frame), "no camera of vivid\n");
+	igt_assert(memcmp(frame, nothing, sizeof(frame)));
+	igt_assert_eq(vpfn_video_open_camera(vivid, VPFN_SEES_PATTERN, &camera), 0);
 
 	igt_assert_eq(vpfn_bo_create_in(big, size, placement, VISIBLE, &bo), 0);
 	igt_assert_eq(vpfn_bo_map(big, &bo, &map), 0);
@@ -1200,30 +1207,30 @@ static void test_camera(enum vpfn_camera_access access, uint32_t placement)
 	igt_assert_eq(placement_of(big, &bo), placement & VRAM ? VRAM : SYSTEM);
 	igt_assert_eq(vpfn_bo_export(big, &bo, &dmabuf), 0);
 
-	igt_assert_eq(vpfn_camera_start(&camera), 0);
-	igt_assert_eq(vpfn_camera_queue(&camera, dmabuf), 0);
+	igt_assert_eq(vpfn_video_request(&camera, V4L2_MEMORY_DMABUF, 1), 0);
+	igt_assert_eq(vpfn_video_queue(&camera, 0, dmabuf), 0);
 	check_words(map, 0, size, 0xc0c0c0c0);
 	check_pinned(&bo);
-	igt_assert_eq(vpfn_camera_expose(&camera), 0);
-	check_frame(map, frame, camera.frame_size, size);
+	expose(&camera);
+	check_frame(map, frame, size);
 
 	/* The camera still holds it: no one may take it away. */
 	igt_assert_eq(vpfn_evict(big), 0);
 	memset(map, 0xc0, size);
-	igt_assert_eq(vpfn_camera_queue(&camera, dmabuf), 0);
-	igt_assert_eq(vpfn_camera_expose(&camera), 0);
-	check_frame(map, frame, camera.frame_size, size);
+	igt_assert_eq(vpfn_video_queue(&camera, 0, dmabuf), 0);
+	expose(&camera);
+	check_frame(map, frame, size);
 
-	igt_assert_eq(vpfn_camera_release(&camera), 0);
-	check_frame_by_engine(&bo, frame, camera.frame_size);
+	igt_assert_eq(vpfn_video_release(&camera), 0);
+	check_frame_by_engine(&bo, frame);
 	if (placement == VRAM)
 		igt_assert_eq(placement_of(big, &bo), VRAM);
-	check_frame(map, frame, camera.frame_size, size);
+	check_frame(map, frame, size);
 	igt_assert_eq(vpfn_evict(big), 0);
 	igt_assert_eq(placement_of(big, &bo), SYSTEM);
-	check_frame(map, frame, camera.frame_size, size);
+	check_frame(map, frame, size);
 
-	vpfn_camera_close(&camera);
+	vpfn_video_close(&camera);
 	close(dmabuf);
 	munmap(map, size);
 	igt_assert_eq(vpfn_bo_close(big, &bo), 0);
@@ -1416,14 +1423,14 @@ static void run_on_both(int (*make)(uint64_t size, struct vpfn_foreign *foreign)
 	}
 }
 
-static void run_camera(enum vpfn_camera_access access)
+static void run_camera(enum vpfn_vivid vivid)
 {
 	igt_dynamic("vram")
-		test_camera(access, VRAM);
+		test_camera(vivid, VRAM);
 	igt_dynamic("system")
-		test_camera(access, SYSTEM);
+		test_camera(vivid, SYSTEM);
 	igt_dynamic("both")
-		test_camera(access, VRAM | SYSTEM);
+		test_camera(vivid, VRAM | SYSTEM);
 }
 
 int igt_main()
@@ -1493,11 +1500,11 @@ int igt_main()
 
 	igt_describe("A camera captures into a buffer by the kernel's mapping of it.");
 	igt_subtest_with_dynamic("camera-by-cpu")
-		run_camera(VPFN_CAMERA_BY_CPU);
+		run_camera(VPFN_VIVID_BY_CPU);
 
 	igt_describe("A camera captures into a buffer by DMA: that pins it in system memory.");
 	igt_subtest_with_dynamic("camera-by-dma")
-		run_camera(VPFN_CAMERA_BY_DMA);
+		run_camera(VPFN_VIVID_BY_DMA);
 
 	igt_describe("The engine of a device works on the memory of the other.");
 	igt_subtest_with_dynamic("other-device") {

@@ -309,7 +309,7 @@ static int request(struct vpfn_video *video, enum v4l2_memory memory, unsigned i
  * vpfn_video_request:
  * @video: a queue without buffers
  * @memory: what its buffers are to be; its own ones are mapped
- * @count: how many, at most VPFN_VIDEO_BUFFERS
+ * @count: how many, at most VPFN_VIDEO_BUFFERS; a device may add some, which nobody need use
  *
  * Returns: 0 or a negative errno.
  */
@@ -317,7 +317,7 @@ int vpfn_video_request(struct vpfn_video *video, enum v4l2_memory memory, unsign
 {
 	int err = request(video, memory, count);
 
-	if (!err && video->count != count)
+	if (!err && video->count < count)
 		err = -ENOBUFS;
 	for (unsigned int i = 0; !err && memory == V4L2_MEMORY_MMAP && i < count; i++)
 		err = map_frame(video, i);
