@@ -126,8 +126,28 @@ static int run_turner_out(struct work *work, const uint8_t *given)
 	       vpfn_video_dequeue(&work->queue, &index);
 }
 
+static int use_ordinary(const struct device *device, struct work *work, uint8_t *memory,
+			long pins)
+{
+	int err;
+
+	vpfn_target_pattern(2, memory);
+	err = vpfn_video_queue(&work->queue, 0, (uintptr_t)memory);
+	if (err)
+		return err;
+
+	/* Were they not counted, nobody would see what stays pinned. */
+	if (vpfn_pins() != pins + LEN / (long)VPFN_PAGE)
+		return -ENODATA;
+
+	err = device->run(work, memory) ?: vpfn_video_release(&work->queue);
+	if (err)
+		return err;
+	return device->writes && memcmp(memory, work->expected, LEN) ? -EBADMSG : 0;
+}
+
 /* Memory that is not the target, in the buffer that was to be the target. */
-static int run_on_ordinary(const struct device *device, struct work *work)
+static int run_on_ordinary(const struct device *device, struct work *work, long pins)
 {
 	uint8_t *memory = vpfn_anonymous(LEN);
 	int err;
@@ -135,38 +155,36 @@ static int run_on_ordinary(const struct device *device, struct work *work)
 	if (!memory)
 		return -ENOMEM;
 
-	vpfn_target_pattern(2, memory);
-	err = vpfn_video_queue(&work->queue, 0, (uintptr_t)memory) ?: device->run(work, memory);
-	if (!err && device->writes && memcmp(memory, work->expected, LEN))
-		err = -EBADMSG;
-	vpfn_video_release(&work->queue);
+	err = use_ordinary(device, work, memory, pins);
 	munmap(memory, LEN);
 	return err;
 }
 
-/* Nothing is pinned, and the buffer is as good as before. An answer of another kind is a bug. */
+/* Nothing is pinned, and the buffer is as good as before. What is wrong is no such answer. */
 static int check_refusal(const struct device *device, struct work *work, long pins)
 {
 	if (vpfn_pins() != pins)
 		return -ESTALE;
-	return run_on_ordinary(device, work) ? -EREMOTEIO : 0;
+	if (run_on_ordinary(device, work, pins))
+		return -EREMOTEIO;
+	return vpfn_pins() == pins ? 0 : -ESTALE;
 }
 
 static int run_on_target(const struct device *device, struct work *work,
 			 const struct vpfn_target *target)
 {
 	uint8_t given[LEN];
-	int err = target->peek(target, given) ?: device->run(work, given);
+	int err = target->peek(target, given) ?: device->run(work, given) ?:
+		  vpfn_video_release(&work->queue);
 
-	/* What the device has written is certain to be there when it has let go. */
-	vpfn_video_release(&work->queue);
 	return err ?: vpfn_target_matches(target, device->writes ? work->expected : given);
 }
 
 static int give(const struct device *device, struct work *work, const struct vpfn_target *target)
 {
 	long pins = vpfn_pins();
-	int err = vpfn_video_request(&work->queue, V4L2_MEMORY_USERPTR, 1);
+	int err = pins == VPFN_PINS_UNKNOWN ? -ENODATA :
+		  vpfn_video_request(&work->queue, V4L2_MEMORY_USERPTR, 1);
 
 	if (err)
 		return err;
@@ -188,32 +206,39 @@ static int give_to(const struct vpfn_target *target, const void *arg)
 	return err;
 }
 
-/* Whoever gets at memory by DMA has no V4L2_MEMORY_USERPTR (vivid_create_queue()). */
-static int give_to_dma_camera(const struct vpfn_target *target)
+struct dma_device {
+	int (*open)(struct vpfn_video *video);
+};
+
+static int open_dma_camera(struct vpfn_video *video)
 {
-	struct vpfn_video camera;
-	int err = vpfn_video_open_camera(VPFN_VIVID_BY_DMA, VPFN_SEES_PATTERN, &camera);
-
-	(void)target;
-	if (err)
-		return err;
-
-	err = vpfn_video_request(&camera, V4L2_MEMORY_USERPTR, 1);
-	vpfn_video_close(&camera);
-	return err;
+	return vpfn_video_open_camera(VPFN_VIVID_BY_DMA, VPFN_SEES_PATTERN, video);
 }
 
-static int give_to_dma_display(const struct vpfn_target *target)
+static int open_dma_display(struct vpfn_video *video)
 {
-	struct vpfn_video display;
-	int err = vpfn_video_open_display(VPFN_VIVID_BY_DMA, &display);
+	return vpfn_video_open_display(VPFN_VIVID_BY_DMA, video);
+}
 
-	(void)target;
+/*
+ * A vivid that gets at memory by DMA has no V4L2_MEMORY_USERPTR for anybody (vivid_create_queue()):
+ * the queue says so when it is asked for such buffers, and has those of the other kind.
+ */
+static int give_to_dma(const struct vpfn_target *target, const void *arg)
+{
+	const struct dma_device *device = arg;
+	struct vpfn_video video;
+	int err = device->open(&video);
+
 	if (err)
 		return err;
 
-	err = vpfn_video_request(&display, V4L2_MEMORY_USERPTR, 1);
-	vpfn_video_close(&display);
+	err = vpfn_video_request(&video, V4L2_MEMORY_USERPTR, 1);
+	if (!err)
+		err = vpfn_video_queue(&video, 0, (uintptr_t)target->addr);
+	else if (vpfn_video_request(&video, V4L2_MEMORY_DMABUF, 1))
+		err = -EREMOTEIO;
+	vpfn_video_close(&video);
 	return err;
 }
 
@@ -222,15 +247,18 @@ static const struct device display = { open_display, run_display, 0 };
 static const struct device turner_in = { open_turner_in, run_turner_in, 0 };
 static const struct device turner_out = { open_turner_out, run_turner_out, 1 };
 
+static const struct dma_device dma_camera = { open_dma_camera };
+static const struct dma_device dma_display = { open_dma_display };
+
 static const struct vpfn_user vivid_users[] = {
 	{ .name = "vivid-capture", .on_special = -EFAULT, .call = give_to, .arg = &camera,
 	  .needs = "CONFIG_VIDEO_VIVID" },
 	{ .name = "vivid-output", .on_special = -EFAULT, .call = give_to, .arg = &display,
 	  .needs = "CONFIG_VIDEO_VIVID" },
 	{ .name = "vivid-dma-capture", .on_special = -EINVAL, .on_ordinary = -EINVAL,
-	  .run = give_to_dma_camera, .needs = "CONFIG_VIDEO_VIVID" },
+	  .call = give_to_dma, .arg = &dma_camera, .needs = "CONFIG_VIDEO_VIVID" },
 	{ .name = "vivid-dma-output", .on_special = -EINVAL, .on_ordinary = -EINVAL,
-	  .run = give_to_dma_display, .needs = "CONFIG_VIDEO_VIVID" },
+	  .call = give_to_dma, .arg = &dma_display, .needs = "CONFIG_VIDEO_VIVID" },
 };
 
 static const struct vpfn_user vim2m_users[] = {

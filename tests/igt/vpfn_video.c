@@ -21,16 +21,18 @@
 
 /*
  * Two of vivid's devices, which differ in how they get at memory: nobody has to load the module
- * anew to change that. Each has a camera and a display, and a cable can lead from this to that.
+ * anew to change that. Each has a display, and a camera with two inputs: one for vivid's pattern,
+ * and one for a cable from the display, which is never pulled out again. Whoever plugs a cable in
+ * while vivid still works on the last one that was pulled out may find it pulled out, too
+ * (update_hdmi_ctrls_work_handler() looks at the old choice, and makes the new one invalid).
  */
 #define VIVID_LOAD							\
 	"modprobe -r vivid; "						\
 	"modprobe vivid n_devs=2 allocators=0,1 node_types=0x101,0x101 "	\
-	"num_inputs=1,1 input_types=3,3 num_outputs=1,1 output_types=1,1"
+	"num_inputs=2,2 input_types=15,15 num_outputs=1,1 output_types=1,1"
 
-/* The choices of vivid's control for the cable. */
-#define CABLE_NONE	0
-#define CABLE_FIRST	2	/* to the display of the first device; the others follow */
+/* The choice of vivid's control for a cable to the display of the first device; others follow. */
+#define CABLE_FIRST	2
 
 /* A queue that has no frame in this time will have none. */
 #define FRAME_LIMIT_MS	60000
@@ -95,7 +97,6 @@ static int set_control_by_id(const struct vpfn_video *video, uint32_t id, int va
 	struct v4l2_control control = { .id = id };
 	int err = talk(video, VIDIOC_G_CTRL, &control);
 
-	/* A cable that is plugged in is no choice any more. */
 	if (err || control.value == value)
 		return err;
 
@@ -151,16 +152,23 @@ static int set_up_vivid(const struct vpfn_video *video)
 	       select_all(video, V4L2_SEL_TGT_COMPOSE) ?: select_all(video, V4L2_SEL_TGT_CROP);
 }
 
+static int plug_in(enum vpfn_vivid vivid, const struct vpfn_video *camera)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "HDMI %03d-%d Is Connected To", vivid, VPFN_SEES_OUTPUT);
+	return set_control(camera, name, CABLE_FIRST + (int)vivid);
+}
+
 /* No text in the picture that counts frames. */
 static int set_up_camera(enum vpfn_vivid vivid, enum vpfn_scenery scenery,
 			 const struct vpfn_video *camera)
 {
-	int cable = scenery == VPFN_SEES_OUTPUT ? CABLE_FIRST + (int)vivid : CABLE_NONE;
-	char name[32];
+	int input = scenery, err = talk(camera, VIDIOC_S_INPUT, &input);
 
-	snprintf(name, sizeof(name), "HDMI %03d-0 Is Connected To", vivid);
-	return set_control(camera, "OSD Text Mode", 2) ?: set_control(camera, name, cable) ?:
-	       set_up_vivid(camera);
+	if (!err && scenery == VPFN_SEES_OUTPUT)
+		err = plug_in(vivid, camera);
+	return err ?: set_control(camera, "OSD Text Mode", 2) ?: set_up_vivid(camera);
 }
 
 static int close_upon(int err, struct vpfn_video *video)
@@ -326,7 +334,7 @@ int vpfn_video_request(struct vpfn_video *video, enum v4l2_memory memory, unsign
 
 /**
  * vpfn_video_release:
- * @video: a queue, which lets go of its buffers
+ * @video: a queue, which stops and lets go of its buffers
  *
  * Returns: 0 or a negative errno.
  */
@@ -337,7 +345,9 @@ int vpfn_video_release(struct vpfn_video *video)
 			munmap(video->frames[i], VPFN_FRAME_SIZE);
 		video->frames[i] = NULL;
 	}
-	return video->count ? request(video, video->memory, 0) : 0;
+	if (!video->count)
+		return 0;
+	return vpfn_video_stop(video) ?: request(video, video->memory, 0);
 }
 
 /**

@@ -22,7 +22,7 @@ enum vpfn_vivid {
 	VPFN_VIVID_BY_DMA,
 };
 
-/* What a camera sees. */
+/* What a camera sees: its inputs. */
 enum vpfn_scenery {
 	VPFN_SEES_PATTERN,	/* vivid's own, always the same */
 	VPFN_SEES_OUTPUT,	/* what the display of the same vivid shows */
