@@ -5,7 +5,7 @@
  *
  * A stream has several dma-bufs in flight. While a device holds one, that is pinned in system
  * memory, wherever it was before (vpfn_gem_vmap(), vpfn_dma_buf_pin()): there its leaves are of
- * 2 MiB. A vault in device memory has the one of 1 GiB. The engine copies each frame between the
+ * 2 MiB at most. A vault in device memory has the one of 1 GiB. The engine copies each frame between the
  * two, so that it is seen, or written, through both while the next ones are on their way.
  *
  * Broken tests that would pass: one that looks at a frame of the round before, and one in which
@@ -13,6 +13,7 @@
  * it, and those behind the frame, which the device must leave alone, are looked at, too.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -35,9 +36,10 @@ static int fd = -1;
 static struct vpfn_stage stage;
 static struct vpfn_view vault;
 
-/* A buffer, its mapping by a leaf of 2 MiB, and its dma-buf. */
+/* A buffer, its mapping by leaves of a size, and its dma-buf. */
 struct shared {
 	struct vpfn_bo bo;
+	enum vpfn_level level;
 	char *map;
 	int dmabuf;
 };
@@ -48,12 +50,20 @@ static struct shared shared[2 * IN_FLIGHT];
 static struct vpfn_video camera = { .fd = -1 }, display = { .fd = -1 };
 static struct vpfn_video in = { .fd = -1 }, out = { .fd = -1 };
 
-static const struct {
+/*
+ * vivid's DMA reaches 4 GiB (vivid_create_instance()). Memory beyond that goes through a bounce
+ * buffer, of which there are none of 2 MiB.
+ */
+struct access {
 	const char *name;
 	enum vpfn_vivid vivid;
-} accesses[] = {
-	{ "cpu", VPFN_VIVID_BY_CPU },
-	{ "dma", VPFN_VIVID_BY_DMA },
+	enum vpfn_level level;
+	uint64_t size;
+};
+
+static const struct access accesses[] = {
+	{ "cpu", VPFN_VIVID_BY_CPU, VPFN_PMD, VPFN_2M },
+	{ "dma", VPFN_VIVID_BY_DMA, VPFN_PTE, 2 * FRAME },
 };
 
 static const struct {
@@ -64,19 +74,20 @@ static const struct {
 	{ "system", DRM_VPFN_PLACEMENT_SYSTEM },
 };
 
-static void share(uint32_t placement, struct shared *one)
+static void share(const struct access *access, uint32_t placement, struct shared *one)
 {
 	uint32_t seen;
 	void *map;
 
-	igt_assert_eq(vpfn_bo_create_in(fd, VPFN_2M, placement, DRM_VPFN_GEM_CREATE_CPU_ACCESS,
-					&one->bo), 0);
+	igt_assert_eq(vpfn_bo_create_in(fd, access->size, placement,
+					DRM_VPFN_GEM_CREATE_CPU_ACCESS, &one->bo), 0);
 	igt_assert_eq(vpfn_bo_map(fd, &one->bo, &map), 0);
 	one->map = map;
-	memset(map, STALE, VPFN_2M);
+	one->level = access->level;
+	memset(map, STALE, access->size);
 	igt_assert_eq(vpfn_bo_placement(fd, &one->bo, &seen), 0);
 	igt_assert_eq(seen, placement & DRM_VPFN_PLACEMENT_VRAM ?: placement);
-	vpfn_assert_level(fd, map, VPFN_PMD);
+	vpfn_assert_level(fd, map, one->level);
 	igt_assert_eq(vpfn_bo_export(fd, &one->bo, &one->dmabuf), 0);
 }
 
@@ -84,24 +95,25 @@ static void share(uint32_t placement, struct shared *one)
 static void unshare(struct shared *one)
 {
 	static uint8_t stale[VPFN_2M - FRAME];
+	uint64_t rest = one->bo.size - FRAME;
 	uint32_t crc;
 
-	memset(stale, STALE, sizeof(stale));
-	igt_assert(!memcmp(one->map + FRAME, stale, sizeof(stale)));
-	vpfn_assert_level(fd, one->map, VPFN_PMD);
-	igt_assert_eq(vpfn_crc(fd, &one->bo, FRAME, sizeof(stale), &crc), 0);
-	igt_assert_eq_u64(crc, vpfn_crc32c(stale, sizeof(stale)));
+	memset(stale, STALE, rest);
+	igt_assert(!memcmp(one->map + FRAME, stale, rest));
+	vpfn_assert_level(fd, one->map, one->level);
+	igt_assert_eq(vpfn_crc(fd, &one->bo, FRAME, rest, &crc), 0);
+	igt_assert_eq_u64(crc, vpfn_crc32c(stale, rest));
 
 	close(one->dmabuf);
-	igt_assert_eq(munmap(one->map, VPFN_2M), 0);
+	igt_assert_eq(munmap(one->map, one->bo.size), 0);
 	igt_assert_eq(vpfn_bo_close(fd, &one->bo), 0);
 }
 
-static void share_all(uint32_t placement, unsigned int count)
+static void share_all(const struct access *access, uint32_t placement, unsigned int count)
 {
 	igt_assert_eq(vpfn_limit_set(VPFN_PUD), 0);
 	for (unsigned int i = 0; i < count; i++)
-		share(placement, &shared[i]);
+		share(access, placement, &shared[i]);
 	vpfn_view_open(&vault, fd, VPFN_PUD);
 }
 
@@ -120,7 +132,7 @@ static void check_frame(const struct shared *one, const uint8_t *frame)
 	uint32_t crc;
 
 	igt_assert(!memcmp(one->map, frame, FRAME));
-	vpfn_assert_level(fd, one->map, VPFN_PMD);
+	vpfn_assert_level(fd, one->map, one->level);
 	igt_assert_eq(vpfn_crc(fd, &one->bo, 0, FRAME, &crc), 0);
 	igt_assert_eq_u64(crc, vpfn_crc32c(frame, FRAME));
 
@@ -179,15 +191,15 @@ static void start(const struct vpfn_video *video)
 }
 
 /* The picture is always the same, so the buffer must not hold it when it is queued. */
-static void test_capture(enum vpfn_vivid vivid, uint32_t placement)
+static void test_capture(const struct access *access, uint32_t placement)
 {
 	static uint8_t picture[FRAME];
 
 	close_queues();
-	open_queue(vpfn_video_picture(vivid, picture), "CONFIG_VIDEO_VIVID");
-	open_queue(vpfn_video_open_camera(vivid, VPFN_SEES_PATTERN, &camera),
+	open_queue(vpfn_video_picture(access->vivid, picture), "CONFIG_VIDEO_VIVID");
+	open_queue(vpfn_video_open_camera(access->vivid, VPFN_SEES_PATTERN, &camera),
 		   "CONFIG_VIDEO_VIVID");
-	share_all(placement, IN_FLIGHT);
+	share_all(access, placement, IN_FLIGHT);
 	request(&camera, V4L2_MEMORY_DMABUF, IN_FLIGHT);
 	for (unsigned int i = 0; i < IN_FLIGHT; i++)
 		queue(&camera, i, &shared[i]);
@@ -222,13 +234,13 @@ static bool is_shown(const uint8_t *frame, uint64_t oldest)
  * The camera before the display takes a frame that is on it, while nobody changes any of them.
  * The display gives back its frames in order, but for the last one.
  */
-static void test_output(enum vpfn_vivid vivid, uint32_t placement)
+static void test_output(const struct access *access, uint32_t placement)
 {
 	close_queues();
-	open_queue(vpfn_video_open_display(vivid, &display), "CONFIG_VIDEO_VIVID");
-	open_queue(vpfn_video_open_camera(vivid, VPFN_SEES_OUTPUT, &camera),
+	open_queue(vpfn_video_open_display(access->vivid, &display), "CONFIG_VIDEO_VIVID");
+	open_queue(vpfn_video_open_camera(access->vivid, VPFN_SEES_OUTPUT, &camera),
 		   "CONFIG_VIDEO_VIVID");
-	share_all(placement, IN_FLIGHT);
+	share_all(access, placement, IN_FLIGHT);
 	request(&display, V4L2_MEMORY_DMABUF, IN_FLIGHT);
 	request(&camera, V4L2_MEMORY_MMAP, 1);
 	for (unsigned int i = 0; i < IN_FLIGHT; i++) {
@@ -265,7 +277,7 @@ static void test_turn(uint32_t placement)
 
 	close_queues();
 	open_queue(vpfn_video_open_turner(&in, &out), "CONFIG_VIDEO_VIM2M");
-	share_all(placement, 2 * IN_FLIGHT);
+	share_all(&accesses[0], placement, 2 * IN_FLIGHT);
 	request(&in, V4L2_MEMORY_DMABUF, IN_FLIGHT);
 	request(&out, V4L2_MEMORY_DMABUF, IN_FLIGHT);
 	for (unsigned int i = 0; i < IN_FLIGHT; i++) {
@@ -294,12 +306,26 @@ static void test_turn(uint32_t placement)
 	unshare_all(2 * IN_FLIGHT);
 }
 
-static void run_everywhere(void (*run)(enum vpfn_vivid vivid, uint32_t placement))
+static void tell(const char *row, enum vpfn_level level, const char *placement)
+{
+	char column[32];
+
+	snprintf(column, sizeof(column), "%s-%s", vpfn_level_name(level), placement);
+	vpfn_matrix_cell(MATRIX, row, column, vpfn_answer_name(0));
+}
+
+static void run_everywhere(const char *what,
+			   void (*run)(const struct access *access, uint32_t placement))
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(accesses); i++) {
+		char row[64];
+
+		snprintf(row, sizeof(row), "%s-%s", what, accesses[i].name);
 		for (unsigned int j = 0; j < ARRAY_SIZE(placements); j++) {
-			igt_dynamic_f("%s-%s", accesses[i].name, placements[j].name)
-				run(accesses[i].vivid, placements[j].placement);
+			igt_dynamic_f("%s-%s", accesses[i].name, placements[j].name) {
+				run(&accesses[i], placements[j].placement);
+				tell(row, accesses[i].level, placements[j].name);
+			}
 		}
 	}
 }
@@ -315,17 +341,19 @@ int igt_main()
 
 	igt_describe("A camera writes frames into shared buffers, by the CPU and by DMA.");
 	igt_subtest_with_dynamic("dmabuf-capture")
-		run_everywhere(test_capture);
+		run_everywhere("dmabuf-capture", test_capture);
 
 	igt_describe("A display shows frames of shared buffers, by the CPU and by DMA.");
 	igt_subtest_with_dynamic("dmabuf-output")
-		run_everywhere(test_output);
+		run_everywhere("dmabuf-output", test_output);
 
 	igt_describe("A device turns pictures, from shared buffers and into others.");
 	igt_subtest_with_dynamic("dmabuf-turn") {
 		for (unsigned int j = 0; j < ARRAY_SIZE(placements); j++) {
-			igt_dynamic(placements[j].name)
+			igt_dynamic(placements[j].name) {
 				test_turn(placements[j].placement);
+				tell("dmabuf-turn", VPFN_PMD, placements[j].name);
+			}
 		}
 	}
 
