@@ -5,8 +5,9 @@
  *
  * A stream has several dma-bufs in flight. While a device holds one, that is pinned in system
  * memory, wherever it was before (vpfn_gem_vmap(), vpfn_dma_buf_pin()): there its leaves are of
- * 2 MiB at most. A vault in device memory has the one of 1 GiB. The engine copies each frame between the
- * two, so that it is seen, or written, through both while the next ones are on their way.
+ * 2 MiB at most. A vault in device memory has the one of 1 GiB. The engine copies each frame
+ * between the two, so that it is seen, or written, through both while the next ones are on their
+ * way.
  *
  * Broken tests that would pass: one that looks at a frame of the round before, and one in which
  * the device has a buffer of its own. Hence each buffer has other bytes before the device gets
