@@ -129,7 +129,7 @@ static int run_turner_out(struct work *work, const uint8_t *given)
 
 /*
  * Others pin, too, if only for a moment: igt_runner's writes to a file system that uses
- * netfs_extract_user_iter(), say. What is pinned for good is in each of some counts.
+ * netfs_extract_user_iter(), say. Whoever holds on is in each of some counts.
  */
 static long lasting_pins(void)
 {
@@ -181,11 +181,11 @@ static int run_on_ordinary(const struct device *device, struct work *work, long 
 /* Nothing is pinned, and the buffer is as good as before. What is wrong is no such answer. */
 static int check_refusal(const struct device *device, struct work *work, long pins)
 {
-	if (lasting_pins() > pins)
+	if (vpfn_pins_returned(pins))
 		return -ESTALE;
 	if (run_on_ordinary(device, work, pins))
 		return -EREMOTEIO;
-	return lasting_pins() > pins ? -ESTALE : 0;
+	return vpfn_pins_returned(pins) ? -ESTALE : 0;
 }
 
 static int run_on_target(const struct device *device, struct work *work,
