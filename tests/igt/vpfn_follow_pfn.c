@@ -1,0 +1,939 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A special entry has a pfn and no page: nobody can hold on to what is behind it. Some users of
+ * memory follow the entry all the same, take the pfn, and let others have at it: a virtual
+ * machine, or a device behind an IOMMU. They get the right bytes; the question is what they get
+ * once the buffer has moved.
+ *
+ * KVM (hva_to_pfn_remapped()) has an MMU notifier: its entries go when the driver zaps those of
+ * the process. VFIO's type1 (follow_fault_pfn()) has none: what the IOMMU maps stays what it is
+ * until user space unmaps it, and the device then reads and writes whatever has the memory by
+ * then. iommufd knows get_user_pages() alone, which refuses; what it has instead is dma-bufs that
+ * tell it when they go, of which 7.3 takes those of vfio-pci and no others.
+ *
+ * On what would these tests pass though they should not? A follower that copies nothing, on bytes
+ * that are there already: each pattern is new in its place, and what has been written is looked
+ * for by the engine. One that refuses everything, or whose machine does not run, on each refusal:
+ * ordinary memory is asked first. One that goes by the mapping and not by its own entries, on a
+ * buffer that has not moved: so it moves.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <xf86drm.h>
+
+#include "igt.h"
+#include "vpfn_card.h"
+#include "vpfn_gate.h"
+#include "vpfn_guest.h"
+#include "vpfn_job.h"
+#include "vpfn_stage.h"
+#include "vpfn_vfio.h"
+
+IGT_TEST_DESCRIPTION("Virtual machines and IOMMUs that follow special page-table entries.");
+
+#define MATRIX		"vpfn_follow_pfn"
+
+/* What a device is told of its memory: below 4 GiB is the place for interrupts. */
+#define DMA_ASIDE	0x100000
+#define DMA_FREE	0x100000000
+
+/* Patterns, each of which is in one place at a time. */
+enum {
+	OWN = 0xf0110,
+	WRITTEN,
+	OTHER,
+};
+
+/*
+ * What the kernel says of what these tests do on purpose: the PCI core, iommufd, and the IOMMU
+ * about what it forbids. igt_runner goes by the last expression that it got.
+ */
+#define RESET_MESSAGES		"vfio-pci [0-9a-f:.]+: (resetting|reset done)$"
+#define IOMMUFD_MESSAGES	RESET_MESSAGES "|MSI interrupts are not secure"
+#define FAULT_MESSAGES		IOMMUFD_MESSAGES "|DMAR: |dmar_fault: "
+
+static int fd = -1;
+static struct vpfn_stage stage;
+static struct vpfn_vfio vfio = { .container = -1, .group = -1, .device = -1 };
+static struct vpfn_guest guest = { .kvm = -1, .vm = -1, .vcpu = -1 };
+static char card[VPFN_PCI_NAME];
+static char *dma_aside;
+
+/**
+ * struct follower - who follows special entries
+ * @name: as subtests have it
+ * @on_system: his answer on system memory behind special entries
+ * @on_read_only: his answer to a write where the mapping allows none, while its leaf is there
+ * @on_tracked: his answer where it does, but its leaf does not yet
+ * @stale: whether he goes on to use memory that the buffer has left
+ * @by_leaf: whether he can be asked what size of entries he has made
+ * @messages: what the kernel has to say when he is there
+ * @fault_messages: and when he prevents something
+ * @aside: where he has ordinary memory
+ * @free: where he has none, and takes a mapping of any size
+ * @require: skips if this machine has none
+ * @open: gets him; @close is his end
+ * @memory: what is at @aside
+ * @map: gives him memory at @free, to read and perhaps to write; returns his answer
+ * @copy: has him copy between two of his addresses; returns his answer
+ */
+struct follower {
+	const char *name;
+	int on_system;
+	int on_read_only;
+	int on_tracked;
+	bool stale;
+	bool by_leaf;
+	const char *messages;
+	const char *fault_messages;
+	uint64_t aside;
+	uint64_t free;
+	void (*require)(void);
+	int (*open)(void);
+	void (*close)(void);
+	char *(*memory)(void);
+	int (*map)(void *addr, uint64_t len, bool write);
+	int (*copy)(uint64_t dst, uint64_t src);
+};
+
+static void dma_close(void)
+{
+	vpfn_vfio_close(&vfio);
+	if (dma_aside)
+		munmap(dma_aside, VPFN_TARGET_LEN);
+	dma_aside = NULL;
+}
+
+/* What a test that failed has left. */
+static void close_all(void)
+{
+	if (guest.memory)
+		vpfn_guest_close(&guest);
+	dma_close();
+}
+
+static void give_card_back(int sig)
+{
+	(void)sig;
+	close_all();
+	vpfn_vfio_unbind(card);
+}
+
+/* The second card, once and for all: whoever asks first takes it from its driver. */
+static void require_dma(void)
+{
+	char name[VPFN_PCI_NAME];
+	int small;
+
+	if (card[0])
+		return;
+	small = vpfn_open_small(O_RDWR);
+	igt_require_f(small >= 0, "no second card, whose memory is not all visible\n");
+	igt_assert_eq(vpfn_card_name(small, name), 0);
+	close(small);
+	igt_emit_ignore_dmesg_regex(RESET_MESSAGES);
+	igt_require_f(!vpfn_vfio_bind(name),
+		      "no IOMMU, or no vfio (CONFIG_VFIO_PCI, CONFIG_IOMMUFD)\n");
+	memcpy(card, name, sizeof(card));
+	igt_install_exit_handler(give_card_back);
+}
+
+static void require_kvm(void)
+{
+	igt_require_f(!vpfn_guest_available(), "no KVM\n");
+}
+
+static int dma_open(enum vpfn_vfio_by by)
+{
+	void *aside;
+	int err;
+
+	err = vpfn_vfio_open(card, by, &vfio);
+	if (err)
+		return err;
+	aside = mmap(NULL, VPFN_TARGET_LEN, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	igt_assert(aside != MAP_FAILED);
+	dma_aside = aside;
+	return vpfn_vfio_map(&vfio, DMA_ASIDE, aside, VPFN_TARGET_LEN, true);
+}
+
+static int type1_open(void)
+{
+	return dma_open(VPFN_VFIO_TYPE1);
+}
+
+static int iommufd_open(void)
+{
+	return dma_open(VPFN_VFIO_IOMMUFD);
+}
+
+static char *dma_memory(void)
+{
+	return dma_aside;
+}
+
+static int dma_map(void *addr, uint64_t len, bool write)
+{
+	return vpfn_vfio_map(&vfio, DMA_FREE, addr, len, write);
+}
+
+static int dma_copy(uint64_t dst, uint64_t src)
+{
+	return vpfn_vfio_copy(&vfio, dst, src, VPFN_TARGET_LEN);
+}
+
+static int kvm_open(void)
+{
+	return vpfn_guest_open(&guest);
+}
+
+static void kvm_close(void)
+{
+	vpfn_guest_close(&guest);
+}
+
+static char *kvm_memory(void)
+{
+	return guest.aside;
+}
+
+static int kvm_map(void *addr, uint64_t len, bool write)
+{
+	return vpfn_guest_map(&guest, VPFN_GUEST_FREE, addr, len, write);
+}
+
+static int kvm_copy(uint64_t dst, uint64_t src)
+{
+	return vpfn_guest_copy(&guest, dst, src, VPFN_TARGET_LEN);
+}
+
+static const struct follower type1 = {
+	.name = "type1",
+	/* vaddr_get_pfns() takes a pfn that has a page for one that get_user_pages() refused. */
+	.on_system = -EFAULT,
+	.on_read_only = -EFAULT,
+	/* follow_fault_pfn() faults for a leaf that is missing, not for one that is read-only. */
+	.on_tracked = -EFAULT,
+	.stale = true,
+	.messages = RESET_MESSAGES,
+	.fault_messages = FAULT_MESSAGES,
+	.aside = DMA_ASIDE,
+	.free = DMA_FREE,
+	.require = require_dma,
+	.open = type1_open,
+	.close = dma_close,
+	.memory = dma_memory,
+	.map = dma_map,
+	.copy = dma_copy,
+};
+
+static const struct follower kvm = {
+	.name = "kvm",
+	/* What it cannot map to be written it emulates, as if it were a device's register. */
+	.on_read_only = -ENXIO,
+	.by_leaf = true,
+	.aside = VPFN_GUEST_ASIDE,
+	.free = VPFN_GUEST_FREE,
+	.require = require_kvm,
+	.open = kvm_open,
+	.close = kvm_close,
+	.memory = kvm_memory,
+	.map = kvm_map,
+	.copy = kvm_copy,
+};
+
+static const struct follower iommufd = {
+	.name = "iommufd",
+	.messages = IOMMUFD_MESSAGES,
+	.fault_messages = FAULT_MESSAGES,
+	.aside = DMA_ASIDE,
+	.free = DMA_FREE,
+	.require = require_dma,
+	.open = iommufd_open,
+	.close = dma_close,
+	.memory = dma_memory,
+	.map = dma_map,
+	.copy = dma_copy,
+};
+
+static void open_follower(const struct follower *follower)
+{
+	close_all();
+	if (follower->messages)
+		igt_emit_ignore_dmesg_regex(follower->messages);
+	igt_assert_eq(follower->open(), 0);
+}
+
+static void expect_faults(const struct follower *follower)
+{
+	if (follower->fault_messages)
+		igt_emit_ignore_dmesg_regex(follower->fault_messages);
+}
+
+/*
+ * His answer to a read at @at, where the pattern of @seed must be. The bytes come into ordinary
+ * memory that had none of them.
+ */
+static int see(const struct follower *follower, uint64_t at, uint64_t seed)
+{
+	char expected[VPFN_TARGET_LEN] __attribute__((aligned(8)));
+	int err;
+
+	vpfn_target_pattern(seed, expected);
+	memset(follower->memory(), 0, VPFN_TARGET_LEN);
+	err = follower->copy(follower->aside, at);
+	if (err)
+		return err;
+	return memcmp(follower->memory(), expected, VPFN_TARGET_LEN) ? -EBADMSG : 0;
+}
+
+/* His answer to a write of the pattern of @seed. Who asks has to look for it. */
+static int put(const struct follower *follower, uint64_t at, uint64_t seed)
+{
+	vpfn_target_pattern(seed, follower->memory());
+	return follower->copy(at, follower->aside);
+}
+
+/* His answer when he reads the target, which has a new pattern, and writes it, at @at. */
+static int follow(const struct follower *follower, const struct vpfn_target *target, uint64_t at)
+{
+	int err;
+
+	igt_assert_eq(vpfn_target_fill(target, OWN), 0);
+	err = see(follower, at, OWN) ?: put(follower, at, WRITTEN);
+	return err ?: vpfn_target_check(target, WRITTEN);
+}
+
+static void assert_ordinary(const struct follower *follower)
+{
+	struct vpfn_target ordinary;
+	int answer;
+
+	open_follower(follower);
+	igt_assert_eq(vpfn_target_anonymous(&ordinary), 0);
+	answer = follower->map(ordinary.addr, VPFN_TARGET_LEN, true) ?:
+		 follow(follower, &ordinary, follower->free);
+	vpfn_matrix_cell(MATRIX, follower->name, "ordinary", vpfn_answer_name(answer));
+	follower->close();
+	vpfn_target_free(&ordinary);
+	igt_assert_eq(answer, 0);
+}
+
+/* Of the sizes above a page he has that of the leaf, and no other. */
+static void assert_followed_by(const struct follower *follower, enum vpfn_level level)
+{
+	long count;
+
+	if (!follower->by_leaf)
+		return;
+	for (enum vpfn_level other = VPFN_PMD; other <= VPFN_PUD; other++) {
+		igt_assert_eq(vpfn_guest_leaves(other, &count), 0);
+		igt_assert_f((count > 0) == (other == level), "%s has %ld entries of a %s\n",
+			     follower->name, count, vpfn_level_name(other));
+	}
+}
+
+static void assert_around(const struct vpfn_view *view)
+{
+	uint64_t inside = vpfn_view_inside(view);
+
+	vpfn_view_check_at(view, view->map, 0, inside);
+	vpfn_view_check_at(view, view->map, inside + VPFN_TARGET_LEN, view->bo.size);
+}
+
+/* The rows of what is asked beside the first question. */
+static void add_cell(const struct follower *follower, const char *what,
+		     const struct vpfn_place *place, const char *answer)
+{
+	char row[64];
+
+	snprintf(row, sizeof(row), "%s, %s", follower->name, what);
+	vpfn_matrix_cell(MATRIX, row, place->name, answer);
+}
+
+static bool is_system(const struct vpfn_place *place)
+{
+	return place->placement == DRM_VPFN_PLACEMENT_SYSTEM;
+}
+
+/* All of a mapping, at an address that is as aligned as the mapping's. */
+static void test_place(const struct follower *follower, int on_vram, int on_system,
+		       struct vpfn_scene *scene)
+{
+	const struct vpfn_view *view = &scene->view;
+	int expected = is_system(scene->place) ? on_system : on_vram, answer;
+
+	open_follower(follower);
+	igt_assert_eq(vpfn_target_fill(&scene->target, OTHER), 0);
+	answer = follower->map(view->map, view->bo.size, true);
+	if (!answer)
+		answer = follow(follower, &scene->target, follower->free + vpfn_view_inside(view));
+	vpfn_matrix_cell(MATRIX, follower->name, scene->place->name, vpfn_answer_name(answer));
+	igt_assert_eq(answer, expected);
+
+	if (answer)
+		igt_assert_eq(vpfn_target_check(&scene->target, OTHER), 0);
+	else
+		assert_followed_by(follower, view->level);
+	vpfn_assert_level(fd, scene->target.addr, view->level);
+	assert_around(view);
+	follower->close();
+}
+
+/* Another mapping of the scene's buffer, which nobody has touched. */
+static char *map_again(const struct vpfn_view *view, int prot)
+{
+	void *map;
+
+	igt_assert_eq(vpfn_map(fd, view->bo.offset, view->bo.size, prot, &map), 0);
+	return map;
+}
+
+/* He has to bring the leaf: a fault like any other, by fixup_user_fault(). */
+static void test_untouched(const struct follower *follower, struct vpfn_scene *scene)
+{
+	const struct vpfn_view *view = &scene->view;
+	uint64_t inside = vpfn_view_inside(view);
+	char *map = map_again(view, PROT_READ | PROT_WRITE);
+
+	open_follower(follower);
+	igt_assert_eq(vpfn_target_fill(&scene->target, OWN), 0);
+	vpfn_assert_level(fd, map + inside, VPFN_NONE);
+	igt_assert_eq(follower->map(map, view->bo.size, true), 0);
+	igt_assert_eq(see(follower, follower->free + inside, OWN), 0);
+	vpfn_assert_level(fd, map + inside, view->level);
+	assert_followed_by(follower, view->level);
+	igt_assert_eq(follow(follower, &scene->target, follower->free + inside), 0);
+	add_cell(follower, "no leaves yet", scene->place, "works");
+	follower->close();
+	munmap(map, view->bo.size);
+}
+
+/* He may read where the process may, and writes no more than it can. */
+static void test_read_only(const struct follower *follower, struct vpfn_scene *scene)
+{
+	const struct vpfn_view *view = &scene->view;
+	uint64_t inside = vpfn_view_inside(view), at = follower->free + inside;
+	char *map = map_again(view, PROT_READ);
+	int answer;
+
+	open_follower(follower);
+	igt_assert_eq(vpfn_target_fill(&scene->target, OWN), 0);
+
+	/* Without a leaf the fault fails; who asks late enough has not heard of it yet. */
+	answer = follower->map(map, view->bo.size, true) ?: put(follower, at, WRITTEN);
+	igt_assert_eq(answer, -EFAULT);
+	vpfn_assert_level(fd, map + inside, VPFN_NONE);
+	follower->close();
+
+	vpfn_load(map + inside);
+	vpfn_load(map);
+	open_follower(follower);
+	answer = follower->map(map, view->bo.size, true) ?: put(follower, at, WRITTEN);
+	add_cell(follower, "write, read-only", scene->place, vpfn_answer_name(answer));
+	igt_assert_eq(answer, follower->on_read_only);
+	follower->close();
+
+	open_follower(follower);
+	igt_assert_eq(follower->map(map, view->bo.size, false), 0);
+	igt_assert_eq(see(follower, at, OWN), 0);
+	expect_faults(follower);
+	igt_assert_eq(put(follower, at, WRITTEN), follower->on_read_only);
+	igt_assert_eq(vpfn_target_check(&scene->target, OWN), 0);
+	follower->close();
+	munmap(map, view->bo.size);
+}
+
+/* Touches a page that the process may write, such that its leaf allows no writes for now. */
+static void touch_tracked(const char *page)
+{
+	struct vpfn_leaf leaf;
+
+	vpfn_load(page);
+	igt_assert_eq(vpfn_leaf_from_driver(fd, page, &leaf), 0);
+	igt_require_f(!leaf.writable, "the kernel tracks no writes (CONFIG_MEM_SOFT_DIRTY)\n");
+}
+
+/* The kernel wants to hear of the first write: the process may write, and a fault is due. */
+static void test_tracked(const struct follower *follower, struct vpfn_scene *scene)
+{
+	const struct vpfn_view *view = &scene->view;
+	uint64_t inside = vpfn_view_inside(view);
+	char *map = map_again(view, PROT_READ | PROT_WRITE), *target = map + inside;
+	int answer;
+
+	open_follower(follower);
+	igt_assert_eq(vpfn_text_write("/proc/self/clear_refs", "4"), 0);
+	touch_tracked(map);
+	touch_tracked(target);
+	answer = follower->map(map, view->bo.size, true) ?:
+		 follow(follower, &scene->target, follower->free + inside);
+	add_cell(follower, "writes tracked", scene->place, vpfn_answer_name(answer));
+	igt_assert_eq(answer, follower->on_tracked);
+	follower->close();
+
+	/* The process writes, and nobody minds any more. */
+	for (uint64_t at = 0; at < VPFN_TARGET_LEN; at += VPFN_PAGE)
+		vpfn_store(target + at, at);
+	open_follower(follower);
+	igt_assert_eq(follower->map(target, VPFN_TARGET_LEN, true), 0);
+	igt_assert_eq(follow(follower, &scene->target, follower->free), 0);
+	follower->close();
+	munmap(map, view->bo.size);
+}
+
+static uint64_t pfn_of(int file, const void *addr)
+{
+	struct vpfn_leaf leaf;
+
+	vpfn_load(addr);
+	igt_assert_eq(vpfn_leaf_from_driver(file, addr, &leaf), 0);
+	igt_assert_neq(leaf.level, VPFN_NONE);
+	return leaf.pfn;
+}
+
+/* A place in a buffer, which its owner's engine sees: no mapping is looked at. */
+struct site {
+	int fd;
+	struct vpfn_bo bo, aside;
+	uint64_t offset;
+	void *aside_map;
+};
+
+static void site_init(struct site *site, int file, const struct vpfn_bo *bo, uint64_t offset)
+{
+	*site = (struct site) { .fd = file, .bo = *bo, .offset = offset };
+	igt_assert_eq(vpfn_bo_create_in(file, VPFN_TARGET_LEN, DRM_VPFN_PLACEMENT_SYSTEM, 0,
+					&site->aside), 0);
+	igt_assert_eq(vpfn_bo_map(file, &site->aside, &site->aside_map), 0);
+}
+
+static void site_fini(struct site *site)
+{
+	munmap(site->aside_map, VPFN_TARGET_LEN);
+	vpfn_bo_close(site->fd, &site->aside);
+}
+
+static void site_fill(struct site *site, uint64_t seed)
+{
+	vpfn_target_pattern(seed, site->aside_map);
+	igt_assert_eq(vpfn_copy(site->fd, &site->bo, site->offset, &site->aside, 0,
+				VPFN_TARGET_LEN), 0);
+}
+
+static void site_assert(struct site *site, uint64_t seed)
+{
+	char expected[VPFN_TARGET_LEN] __attribute__((aligned(8)));
+
+	igt_assert_eq(vpfn_copy(site->fd, &site->aside, 0, &site->bo, site->offset,
+				VPFN_TARGET_LEN), 0);
+	vpfn_target_pattern(seed, expected);
+	igt_assert(!memcmp(site->aside_map, expected, VPFN_TARGET_LEN));
+}
+
+static bool has_pfn(int file, const struct vpfn_bo *bo, uint64_t pfn, uint64_t *offset)
+{
+	uint64_t first;
+	void *map;
+
+	igt_assert_eq(vpfn_bo_map(file, bo, &map), 0);
+	first = pfn_of(file, map);
+	munmap(map, bo->size);
+	*offset = (pfn - first) * VPFN_PAGE;
+	return pfn >= first && *offset < bo->size;
+}
+
+#define MAX_TRIES	64
+
+/* Another client, whom the driver gives the memory that is free now: his site is at @pfn. */
+static void site_open_at(struct site *site, uint64_t size, uint64_t pfn)
+{
+	struct vpfn_bo tries[MAX_TRIES];
+	int file = vpfn_open(O_RDWR);
+	unsigned int n = 0;
+	uint64_t offset;
+
+	igt_assert(file >= 0);
+	do {
+		igt_assert_lte(n + 1, MAX_TRIES);
+		igt_assert_eq(vpfn_bo_create(file, size, &tries[n]), 0);
+	} while (!has_pfn(file, &tries[n++], pfn, &offset));
+
+	site_init(site, file, &tries[--n], offset);
+	while (n)
+		vpfn_bo_close(file, &tries[--n]);
+}
+
+static void evict(const struct vpfn_bo *bo)
+{
+	uint32_t placement;
+	int err = vpfn_evict(fd);
+
+	/* Its old place may not be free yet: it is when the call has failed. */
+	igt_assert(!err || err == -ENOMEM);
+	igt_assert_eq(err ? vpfn_evict(fd) : 0, 0);
+	igt_assert_eq(vpfn_bo_placement(fd, bo, &placement), 0);
+	igt_assert_eq(placement, DRM_VPFN_PLACEMENT_SYSTEM);
+}
+
+/*
+ * The buffer leaves its place while he has it, and a buffer of another client gets the place.
+ * Whom do his accesses reach? This is what 7.3 does, for better (KVM) or for worse (type1): a
+ * kernel in which type1 no longer reaches the other client fails here, and this test is then to
+ * be changed.
+ */
+static void test_move(const struct follower *follower, const struct vpfn_place *place)
+{
+	bool stale = follower->stale;
+	struct site own, other;
+	struct vpfn_view view;
+	uint64_t inside, at, pfn;
+
+	vpfn_view_open_in(&view, fd, place->level, place->placement);
+	inside = vpfn_view_inside(&view);
+	at = follower->free + inside;
+	site_init(&own, fd, &view.bo, inside);
+	site_fill(&own, OWN);
+	open_follower(follower);
+	igt_assert_eq(follower->map(view.map, view.bo.size, true), 0);
+	igt_assert_eq(see(follower, at, OWN), 0);
+	igt_assert_eq(put(follower, at, WRITTEN), 0);
+	site_assert(&own, WRITTEN);
+	site_fill(&own, OWN);
+	pfn = pfn_of(fd, view.map + inside);
+
+	evict(&view.bo);
+	vpfn_assert_level(fd, view.map + inside, VPFN_NONE);
+	site_open_at(&other, view.bo.size, pfn);
+	site_fill(&other, OTHER);
+
+	igt_assert_eq(see(follower, at, stale ? OTHER : OWN), 0);
+	igt_assert_eq(put(follower, at, WRITTEN), 0);
+	site_assert(&other, stale ? WRITTEN : OTHER);
+	add_cell(follower, "moved", place, stale ? "reaches another client" : "works");
+
+	/* The engine brings the buffer back, to yet another place. */
+	site_assert(&own, stale ? OWN : WRITTEN);
+	site_fill(&own, OWN);
+	igt_assert_eq(see(follower, at, stale ? WRITTEN : OWN), 0);
+	site_assert(&other, stale ? WRITTEN : OTHER);
+	follower->close();
+
+	site_fini(&other);
+	close(other.fd);
+	site_fini(&own);
+	vpfn_view_check_at(&view, view.map, 0, inside);
+	vpfn_view_check_at(&view, view.map, inside + VPFN_TARGET_LEN, view.bo.size);
+	vpfn_view_close(&view);
+}
+
+/* A processor of a guest that reads memory which is not there yet. */
+struct reader {
+	pthread_t thread;
+	atomic_int tid;
+	atomic_bool done;
+	int answer;
+};
+
+static void *run_reader(void *arg)
+{
+	struct reader *reader = arg;
+
+	reader->tid = syscall(SYS_gettid);
+	reader->answer = kvm.copy(kvm.aside, kvm.free);
+	reader->done = true;
+	return NULL;
+}
+
+/* The state of a task, as ps has it, is behind its name, which may hold anything. */
+static char state_of(pid_t tid)
+{
+	char path[64], text[256], *name_end;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	if (vpfn_text_read(path, text, sizeof(text)))
+		return '?';
+	name_end = strrchr(text, ')');
+	return name_end ? name_end[2] : '?';
+}
+
+static bool waits(const void *arg)
+{
+	const struct reader *reader = arg;
+
+	return reader->done || (reader->tid && strchr("SD", state_of(reader->tid)));
+}
+
+static bool waits_for_no_signal(const void *arg)
+{
+	const struct reader *reader = arg;
+
+	return reader->done || state_of(reader->tid) == 'D';
+}
+
+static void ignore_signal(int signal)
+{
+	(void)signal;
+}
+
+/* A buffer of the small card that has to move to be reached, and cannot before its job has run. */
+static void hold_out_of_reach(int small, struct vpfn_bo *bo, struct vpfn_gate *gate)
+{
+	struct drm_vpfn_cmd fill;
+	uint64_t visible;
+	uint32_t syncobj;
+
+	igt_assert_eq(vpfn_visible_vram_size(small, &visible), 0);
+	for (uint64_t bytes = 0; bytes < visible; bytes += visible / 4)
+		igt_assert_eq(vpfn_bo_create(small, visible / 4, bo), 0);
+	igt_assert_eq(vpfn_bo_create_in(small, VPFN_2M, DRM_VPFN_PLACEMENT_VRAM, 0, bo), 0);
+
+	fill = vpfn_cmd_fill(bo, 0, bo->size, WRITTEN);
+	igt_assert_eq(vpfn_gate_make(gate), 0);
+	igt_assert_eq(vpfn_gate_syncobj(gate, small, &syncobj), 0);
+	igt_assert_eq(vpfn_submit(small, &fill, 1, syncobj, 0), 0);
+	drmSyncobjDestroy(small, syncobj);
+}
+
+/*
+ * A processor waits in a fault for the buffer, and gets a signal, by which a VMM makes its
+ * processors look up. It may come back for that, and it may wait on; but KVM_RUN must not fail.
+ */
+static void test_signal(void)
+{
+	struct sigaction action = { .sa_handler = ignore_signal }, old;
+	int small = vpfn_open_small(O_RDWR);
+	struct reader reader = {};
+	struct vpfn_gate gate;
+	struct vpfn_bo bo;
+	uint32_t word;
+	void *map;
+
+	igt_require_f(small >= 0, "no card with memory that the CPU cannot see\n");
+	open_follower(&kvm);
+	hold_out_of_reach(small, &bo, &gate);
+	igt_assert_eq(vpfn_bo_map(small, &bo, &map), 0);
+	igt_assert_eq(kvm.map(map, bo.size, true), 0);
+	igt_assert_eq(sigaction(SIGUSR1, &action, &old), 0);
+
+	igt_assert_eq(pthread_create(&reader.thread, NULL, run_reader, &reader), 0);
+	igt_assert_eq(vpfn_wait_until(waits, &reader), 0);
+	igt_assert(!reader.done);
+	igt_assert_eq(pthread_kill(reader.thread, SIGUSR1), 0);
+	igt_assert_eq(vpfn_wait_until(waits_for_no_signal, &reader), 0);
+
+	igt_assert_eq(vpfn_gate_open(&gate), 0);
+	igt_assert_eq(pthread_join(reader.thread, NULL), 0);
+	vpfn_gate_remove(&gate);
+	sigaction(SIGUSR1, &old, NULL);
+	igt_assert_f(!reader.answer || reader.answer == -EINTR, "KVM_RUN: %s\n",
+		     vpfn_answer_name(reader.answer));
+
+	if (reader.answer)
+		igt_assert_eq(kvm.copy(kvm.aside, kvm.free), 0);
+	memcpy(&word, kvm.memory(), sizeof(word));
+	igt_assert_eq_u64(word, WRITTEN);
+	kvm.close();
+	munmap(map, bo.size);
+	close(small);
+}
+
+/* What has been taken back from the card it cannot reach any more. */
+static void test_unmap(const struct follower *follower, struct vpfn_scene *scene)
+{
+	const struct vpfn_view *view = &scene->view;
+	uint64_t at = follower->free + vpfn_view_inside(view);
+
+	open_follower(follower);
+	igt_assert_eq(follower->map(view->map, view->bo.size, true), 0);
+	igt_assert_eq(follow(follower, &scene->target, at), 0);
+	igt_assert_eq(vpfn_vfio_unmap(&vfio, follower->free, view->bo.size), 0);
+	expect_faults(follower);
+	igt_assert_eq(put(follower, at, OWN), -EFAULT);
+	igt_assert_eq(see(follower, at, WRITTEN), -EFAULT);
+	igt_assert_eq(vpfn_target_check(&scene->target, WRITTEN), 0);
+	follower->close();
+}
+
+/* A memfd, which has pages: the control of the calls that take a file. */
+static void assert_memfd_works(void)
+{
+	int memfd = memfd_create("vpfn_follow_pfn", MFD_CLOEXEC);
+	char seen[VPFN_TARGET_LEN] __attribute__((aligned(8)));
+
+	igt_assert(memfd >= 0);
+	igt_assert_eq(ftruncate(memfd, VPFN_TARGET_LEN), 0);
+	igt_assert_eq(vpfn_vfio_map_file(&vfio, iommufd.free, memfd, VPFN_TARGET_LEN), 0);
+	igt_assert_eq(put(&iommufd, iommufd.free, WRITTEN), 0);
+	igt_assert_eq(pread(memfd, seen, sizeof(seen), 0), sizeof(seen));
+	igt_assert(!memcmp(seen, dma_aside, sizeof(seen)));
+	igt_assert_eq(vpfn_vfio_unmap(&vfio, iommufd.free, VPFN_TARGET_LEN), 0);
+	close(memfd);
+}
+
+/*
+ * The buffer's dma-buf, which could tell iommufd that the buffer moves: iopt_map_dmabuf() asks
+ * vfio-pci for the place, which knows its own dma-bufs alone. Before that it has pinned the
+ * buffer, which has left device memory for it: iommufd is no PCI device, so no peer.
+ */
+static void test_dma_buf_refused(struct vpfn_scene *scene)
+{
+	const struct vpfn_view *view = &scene->view;
+	uint32_t placement;
+	int dmabuf, answer;
+
+	open_follower(&iommufd);
+	assert_memfd_works();
+	igt_assert_eq(vpfn_target_fill(&scene->target, OWN), 0);
+	igt_assert_eq(vpfn_bo_export(fd, &view->bo, &dmabuf), 0);
+	answer = vpfn_vfio_map_file(&vfio, iommufd.free, dmabuf, view->bo.size);
+	add_cell(&iommufd, "dma-buf", scene->place, vpfn_answer_name(answer));
+	igt_assert_eq(answer, -EOPNOTSUPP);
+	igt_assert_eq(vpfn_bo_placement(fd, &view->bo, &placement), 0);
+	igt_assert_eq(placement, DRM_VPFN_PLACEMENT_SYSTEM);
+	igt_assert_eq(vpfn_target_check(&scene->target, OWN), 0);
+	assert_around(view);
+	close(dmabuf);
+	iommufd.close();
+}
+
+/*
+ * A dma-buf that iommufd takes: a card's memory as vfio-pci exports it. It goes from the IOMMU
+ * when it goes, which is what a driver that moves its buffers needs.
+ */
+static void test_dma_buf_revoked(void)
+{
+	const uint64_t len = VPFN_2M;
+	int dmabuf;
+
+	open_follower(&iommufd);
+	igt_assert_eq(vpfn_vfio_export(&vfio, len, &dmabuf), 0);
+	igt_assert_eq(vpfn_vfio_map_file(&vfio, iommufd.free, dmabuf, len), 0);
+	igt_assert_eq(put(&iommufd, iommufd.free, WRITTEN), 0);
+	igt_assert_eq(see(&iommufd, iommufd.free, WRITTEN), 0);
+
+	/* Its memory is away for a moment, and the mapping for good. */
+	igt_assert_eq(vpfn_vfio_enable(&vfio, false), 0);
+	igt_assert_eq(vpfn_vfio_enable(&vfio, true), 0);
+	expect_faults(&iommufd);
+	igt_assert_eq(see(&iommufd, iommufd.free, WRITTEN), -EFAULT);
+	close(dmabuf);
+	iommufd.close();
+}
+
+static void places_subtest(const struct follower *follower, int on_vram, int on_system,
+			   const char *describe)
+{
+	igt_describe(describe);
+	igt_subtest_with_dynamic(follower->name) {
+		follower->require();
+		assert_ordinary(follower);
+		vpfn_stage_open(&stage, fd);
+		for_each_vpfn_place(place) {
+			igt_dynamic(place->name)
+				test_place(follower, on_vram, on_system,
+					   vpfn_stage_scene(&stage, place));
+		}
+	}
+}
+
+/* A test in each place of device memory. */
+static void vram_subtest(const struct follower *follower, const char *name,
+			 void (*run)(const struct follower *follower, struct vpfn_scene *scene),
+			 const char *describe)
+{
+	igt_describe(describe);
+	igt_subtest_with_dynamic_f("%s-%s", follower->name, name) {
+		follower->require();
+		vpfn_stage_open(&stage, fd);
+		for_each_vpfn_place(place) {
+			if (is_system(place))
+				continue;
+			igt_dynamic(place->name)
+				run(follower, vpfn_stage_scene(&stage, place));
+		}
+	}
+}
+
+static void common_subtests(const struct follower *follower)
+{
+	vram_subtest(follower, "untouched", test_untouched,
+		     "Who follows a mapping without leaves brings the right ones.");
+	vram_subtest(follower, "read-only", test_read_only,
+		     "A mapping that the process may not write cannot be written by following it.");
+	vram_subtest(follower, "tracked", test_tracked,
+		     "The process may write, and its leaf does not allow it yet.");
+
+	igt_describe("The buffer moves, and another one gets its place: whom do accesses reach?");
+	igt_subtest_with_dynamic_f("%s-move", follower->name) {
+		follower->require();
+		for_each_vpfn_place(place) {
+			if (is_system(place))
+				continue;
+			igt_dynamic(place->name)
+				test_move(follower, place);
+		}
+	}
+}
+
+static void vfio_subtests(void)
+{
+	places_subtest(&type1, 0, type1.on_system,
+		       "VFIO's type1 maps device memory for a device, and no RAM behind special entries.");
+	common_subtests(&type1);
+
+	vram_subtest(&type1, "unmap", test_unmap,
+		     "What type1 has unmapped the device cannot reach.");
+
+	places_subtest(&iommufd, -EFAULT, -EFAULT,
+		       "iommufd maps ordinary memory for a device, and no special mapping.");
+
+	igt_describe("iommufd maps a memfd, and no dma-buf of a driver that may move it.");
+	igt_subtest_with_dynamic("iommufd-dma-buf") {
+		iommufd.require();
+		vpfn_stage_open(&stage, fd);
+		for_each_vpfn_place(place) {
+			igt_dynamic(place->name)
+				test_dma_buf_refused(vpfn_stage_scene(&stage, place));
+		}
+	}
+
+	igt_describe("iommufd maps a dma-buf of vfio-pci, until it is revoked.");
+	igt_subtest("iommufd-dma-buf-revoked") {
+		iommufd.require();
+		test_dma_buf_revoked();
+	}
+}
+
+int igt_main()
+{
+	igt_fixture() {
+		fd = vpfn_require_device();
+	}
+
+	places_subtest(&kvm, 0, 0,
+		       "A virtual machine reads and writes memory behind special entries.");
+	common_subtests(&kvm);
+
+	igt_describe("A signal to a processor that waits for a move does not end its machine.");
+	igt_subtest("kvm-signal") {
+		kvm.require();
+		test_signal();
+	}
+
+	vfio_subtests();
+
+	igt_fixture() {
+		close_all();
+		close(fd);
+	}
+}
