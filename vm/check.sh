@@ -4,6 +4,7 @@
 # those for any DRM driver, on the debug kernel, and judges their results: one that is not
 # "pass" fails the check, unless it is a skip which tests/generic/skips.txt gives a reason
 # for. The last line is the count. With --tests only those IGT tests run.
+# report.html shows all results, and the tests' answers as tables; matrix.md has the tables alone.
 # VPFN_STORM_SECONDS, VPFN_MM_FUZZ_SECONDS: how long vpfn_storm and each subtest of
 # vpfn_mm_fuzz run, if not the usual time; VPFN_RACE_MOVES: how often vpfn_move@fault-race moves
 # its buffer, if not as often as usual; VPFN_STORM_SEED, VPFN_MM_FUZZ_SEED: what they printed,
@@ -88,17 +89,24 @@ judged() {
 }
 
 report() {
-	jq -Rnr --arg qtests "${qtests[*]}" --arg uname "$(jq -r .uname "$results")" '
+	jq -Rnr --arg qtests "${qtests[*]}" --arg uname "$(jq -r .uname "$results")" \
+		--rawfile matrices <(matrix html) '
 		"<!DOCTYPE html><meta charset=utf-8><title>vpfn: make check</title>",
 		"<style>body{font-family:sans-serif}td,th{padding:.1em 1em;text-align:left}" +
 		".pass{color:green}.skip{color:gray}.other{color:#b00;font-weight:bold}</style>",
 		"<h1>make check</h1><p>" + ($uname | @html) + "</p>",
 		"<p>qtests of the device, passed, failed, skipped: " + $qtests + " (qtest.tap)</p>",
-		"<table><tr><th>Subtest<th>Result<th>Seconds<th>Why</tr>",
+		$matrices, "<h2>Subtests</h2><table><tr><th>Subtest<th>Result<th>Seconds<th>Why</tr>",
 		(inputs | split("\t") | "<tr><td>" + (.[0] | @html) +
 		 "<td class=" + (.[1] | if . == "pass" or . == "skip" then . else "other" end) + ">" + .[1] +
 		 "<td>" + .[2] + "<td>" + (.[3] | @html) + "</tr>"),
 		"</table>"' "$dir/results.tsv" >"$dir/report.html"
+}
+
+# matrix FILTER: what the tests found, by a function of matrix.jq
+matrix() {
+	jq -r -L "$top/vm" --rawfile verdicts "$dir/results.tsv" \
+		"include \"matrix\"; tables(\$verdicts) | $1" "$results"
 }
 
 # finish PASSED FAILED SKIPPED: of the IGT tests
@@ -144,6 +152,13 @@ finish_early() {
 	last=$(find "$run" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort -n | tail -n 1)
 	[ -z "$last" ] || complaint="$complaint, in $(sed -n "$((last + 1))p" "$run/joblist.txt")"
 	finish "$passed" "$((total - passed - skipped))" "$skipped"
+}
+
+complain_about_contradictions() {
+	local contradictions
+
+	contradictions=$(matrix contradictions)
+	[ -z "$contradictions" ] || complaint="two tests disagree: ${contradictions//$'\n'/; }"
 }
 
 # What the kernel had to say while no test ran
@@ -198,7 +213,7 @@ run_kexec() {
 	printf 'vm@kexec\t%s\t%s\t%s\n' "$verdict" "$((SECONDS - start))" "$why"
 }
 
-rm -f "$dir"/{results.json,results.tsv,report.html}
+rm -f "$dir"/{results.json,results.tsv,report.html,matrix.md}
 complaint=
 qtests=(0 0 0)
 "$top/vm/host-packages.sh" run
@@ -212,6 +227,8 @@ merge_results || finish_early
 judged >"$dir/results.tsv"
 [ -n "$tests" ] || run_kexec >>"$dir/results.tsv"
 report
+matrix markdown >"$dir/matrix.md"
+complain_about_contradictions
 for guest in "${guests[@]}"; do
 	complain_about_log load "$guest/log-load.txt"
 	complain_about_log unload "$guest/log-unload.txt"
