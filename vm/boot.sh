@@ -209,6 +209,8 @@ share_arguments() {
 	)
 }
 
+# A display device without a display, whose driver no one loads but a test that looks at mappings
+# of other drivers.
 # Without la57: an interrupt while the kernel finds out what the CPU has makes KASAN believe
 # that there are four levels of page tables, and complain, at about every fifth start.
 # QEMU's options hold commas
@@ -227,6 +229,7 @@ qemu_arguments() {
 		-qmp "unix:$scratch/qmp,server=on,wait=off" -chardev "pipe,id=control,path=$scratch/control"
 		-device virtio-serial-pci -device virtserialport,chardev=witness,name=vpfn.witness
 		-device virtserialport,chardev=control,name=vpfn.control
+		-device bochs-display
 	)
 	# Before the devices whose DMA it translates
 	[ -z "$iommu" ] || arguments+=(-device intel-iommu)
