@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Who takes hold of the memory of a process, and what does he answer on the mappings of any
+ * driver? Each user is asked on each source of mappings that the machine has. The answers are
+ * the rows and columns of a table; what is expected follows from how the source maps its memory,
+ * and where an answer differs from that, the table of exceptions says why.
+ *
+ * Nothing here needs vpfn. On a machine of one's own, --run-subtest dumb-buffer asks about the
+ * drivers of its cards.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "igt.h"
+#include "vpfn_consumer.h"
+#include "vpfn_disk.h"
+#include "vpfn_source.h"
+#include "vpfn_stage.h"
+#include "vpfn_users.h"
+
+IGT_TEST_DESCRIPTION("Users of user memory on mappings of many drivers.");
+
+static struct vpfn_source source;
+
+static void close_source(int sig)
+{
+	(void)sig;
+	vpfn_source_close(&source);
+}
+
+/* The users of the demonstration, and what they need: a disk. */
+static struct vpfn_disk disk;
+static struct vpfn_consumer_env env = { -1, -1, -1 };
+static struct vpfn_user consumers[8];
+static struct vpfn_user_family consumer_family = { .name = "consumers", .users = consumers };
+static const size_t consumer_family_count = 1;
+
+static void remove_disk(int sig)
+{
+	(void)sig;
+	close(env.direct_fd);
+	close(env.buffered_fd);
+	vpfn_disk_remove(&disk);
+}
+
+/* A consumer compares what he moved with the mapping: so has the other view of the target to be. */
+static int consume(const struct vpfn_target *target, const void *arg)
+{
+	const struct vpfn_consumer *consumer = arg;
+	char bytes[VPFN_TARGET_LEN];
+	int err = consumer->run(&env, target->addr, VPFN_TARGET_LEN);
+
+	if (err)
+		return err;
+
+	memcpy(bytes, target->addr, sizeof(bytes));
+	return vpfn_target_matches(target, bytes);
+}
+
+/* All but the video device, whose smallest frame is larger than a target. */
+static void list_consumers(void)
+{
+	for (size_t i = 0; i < vpfn_consumer_count; i++) {
+		if (!strncmp(vpfn_consumers[i].name, "vivid", strlen("vivid")))
+			continue;
+
+		igt_assert_lte(consumer_family.count + 1, ARRAY_SIZE(consumers));
+		consumers[consumer_family.count++] = (struct vpfn_user) {
+			.name = vpfn_consumers[i].name,
+			.on_special = vpfn_consumers[i].answer_on_pfnmap,
+			.call = consume,
+			.arg = &vpfn_consumers[i],
+		};
+	}
+}
+
+/* What is not there leaves a consumer absent. */
+static void open_disk(void)
+{
+	if (vpfn_disk_create(&disk))
+		return;
+
+	igt_install_exit_handler(remove_disk);
+	env.direct_fd = open(disk.device, O_RDWR | O_DIRECT | O_CLOEXEC);
+	env.buffered_fd = open(disk.device, O_RDWR | O_CLOEXEC);
+}
+
+/* Who takes hold of memory is asked about all sources. */
+static const struct group {
+	const char *matrix;
+	bool changes_mapping;
+	const struct vpfn_user_family *families;
+	const size_t *count;
+} groups[] = {
+	{ "vpfn_conformance", false, &consumer_family, &consumer_family_count },
+	{ "vpfn_conformance, calls of mm", true, vpfn_mm_families, &vpfn_mm_family_count },
+	{ "vpfn_conformance, calls of mm", true, vpfn_look_families, &vpfn_look_family_count },
+};
+
+/*
+ * The calls of mm are asked about once for each way to make a mapping by special entries:
+ * vpfn's leaves have had them in vpfn_mm_calls, and a dma-buf is mapped as its driver's buffers.
+ * Where the kernel may take pages they have as many answers as there are kinds of such memory,
+ * which says nothing about drivers.
+ */
+static bool asks_about_source(const struct group *group)
+{
+	const struct vpfn_source_kind *kind = source.kind;
+
+	return !group->changes_mapping ||
+	       (!kind->gives_pages && strcmp(kind->name, "vpfn") && strcmp(kind->name, "dma-buf"));
+}
+
+/* What the answer must be, and why it is not what vpfn's mappings give. */
+struct exception {
+	const char *source;
+	const char *user;
+	int answer;
+	const char *why;
+};
+
+#define OFFSETS		"mm/mmap.c, remap_file_pages(): it maps the file again, at the offset of the "\
+			"part; drm_gem_mmap() knows none inside of a buffer, this file does"
+#define KERNFS_SYNC	"fs/kernfs/file.c, kernfs_file_fops: files of sysfs have an fsync, noop_fsync()"
+#define KERNFS_REMOVE	"fs/open.c, vfs_fallocate(): a regular file, which device files are not; "\
+			"it lacks the operation"
+
+static const struct exception exceptions[] = {
+	{ "udmabuf", "remap_file_pages", 0, OFFSETS },
+	{ "system-heap", "remap_file_pages", 0, OFFSETS },
+	{ "vfio-pci", "remap_file_pages", 0, OFFSETS },
+	{ "dev-mem", "remap_file_pages", 0, OFFSETS },
+	{ "pci-sysfs", "msync MS_SYNC", 0, KERNFS_SYNC },
+	{ "pci-sysfs", "msync MS_SYNC | MS_INVALIDATE", 0, KERNFS_SYNC },
+	{ "pci-sysfs", "MADV_REMOVE", -EOPNOTSUPP, KERNFS_REMOVE },
+	{}
+};
+
+static const struct exception *exception_of(const struct vpfn_user *user)
+{
+	for (const struct exception *e = exceptions; e->user; e++) {
+		if (!strcmp(e->source, source.name) && !strcmp(e->user, user->name))
+			return e;
+	}
+	return NULL;
+}
+
+static int expected_answer(const struct vpfn_user *user)
+{
+	const struct exception *exception = exception_of(user);
+
+	if (!exception)
+		return source.kind->gives_pages ? user->on_ordinary : user->on_special;
+
+	igt_info("%s on %s: %s\n", user->name, source.name, exception->why);
+	return exception->answer;
+}
+
+/* One user who answers as he should not is no reason to leave the others unasked. */
+struct verdict {
+	unsigned int wrong;
+	unsigned int absent;
+};
+
+static void ask(const char *matrix, const struct vpfn_user *user,
+		const struct vpfn_target *target, const char *column, int expected,
+		struct verdict *verdict)
+{
+	int answer = 0, err = vpfn_user_ask(user, target, &answer) ?: vpfn_target_kept(target);
+
+	vpfn_matrix_cell(matrix, user->name, column, vpfn_answer_name(answer));
+	if (answer == -ENODEV && expected != -ENODEV) {
+		igt_info("the kernel lacks %s (%s)\n", user->name, user->needs ?: "?");
+		verdict->absent++;
+	} else if (err || answer != expected) {
+		igt_info("%s on %s: %s, not %s; bytes and leaf afterwards: %s\n", user->name,
+			 column, vpfn_answer_name(answer), vpfn_answer_name(expected),
+			 vpfn_answer_name(err));
+		verdict->wrong++;
+	}
+}
+
+/* A user who refuses for a reason of his own, or not at all, proves nothing about a source. */
+static void ask_about_ordinary(const char *matrix, const struct vpfn_user *user,
+			       struct verdict *verdict)
+{
+	struct vpfn_target ordinary;
+
+	igt_assert_eq(vpfn_target_ordinary(user, &ordinary), 0);
+	ask(matrix, user, &ordinary, "ordinary", user->on_ordinary, verdict);
+	vpfn_target_free(&ordinary);
+}
+
+static void ask_family(const char *matrix, const struct vpfn_user_family *family, bool first)
+{
+	struct verdict verdict = {};
+
+	if (family->warns)
+		igt_emit_ignore_dmesg_regex(family->warns);
+	for (size_t i = 0; i < family->count; i++) {
+		const struct vpfn_user *user = &family->users[i];
+
+		if (first)
+			ask_about_ordinary(matrix, user, &verdict);
+		ask(matrix, user, &source.target, source.name, expected_answer(user), &verdict);
+	}
+	igt_assert_eq(verdict.wrong, 0);
+	igt_require_f(!verdict.absent, "the kernel lacks %u of them\n", verdict.absent);
+}
+
+static void ask_group(const struct group *group, bool first)
+{
+	for (size_t i = 0; i < *group->count; i++) {
+		const struct vpfn_user_family *family = &group->families[i];
+
+		igt_dynamic_f("%s-%s", source.name, family->name)
+			ask_family(group->matrix, family, first);
+	}
+}
+
+/* What gives no pages has to be mapped by special entries. */
+static void check_leaf(void)
+{
+	igt_require_f(source.witness >= 0, "no vpfn, whose debugfs would tell\n");
+	vpfn_matrix_cell("vpfn_conformance, entries", "special entry", source.name,
+			 vpfn_level_name(source.leaf.level));
+	igt_assert(source.leaf.special == !source.kind->gives_pages);
+}
+
+static void ask_about_source(bool first)
+{
+	igt_dynamic_f("%s-leaf", source.name)
+		check_leaf();
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
+		if (asks_about_source(&groups[i]))
+			ask_group(&groups[i], first);
+	}
+}
+
+static int open_source(const struct vpfn_source_kind *kind, unsigned int n)
+{
+	int err;
+
+	if (kind->noise)
+		igt_emit_ignore_dmesg_regex(kind->noise);
+	err = vpfn_source_open(&source, kind, n);
+
+	/* IGT aborts upon a failure that is in no dynamic subtest. */
+	if (err && err != -ENOENT) {
+		igt_dynamic_f("%s-%u", kind->name, n)
+			igt_assert_f(!err, "opened: %s\n", vpfn_answer_name(err));
+	}
+	return err;
+}
+
+static void ask_about_kind(const struct vpfn_source_kind *kind)
+{
+	unsigned int n;
+	int err;
+
+	for (n = 0; (err = open_source(kind, n)) != -ENOENT; n++) {
+		if (err)
+			continue;
+		ask_about_source(!n);
+		vpfn_source_close(&source);
+	}
+	igt_require_f(n, "this machine has no source of the kind %s\n", kind->name);
+}
+
+int igt_main()
+{
+	igt_fixture() {
+		/* As in all of IGT: a machine without a card is asked nothing. */
+		igt_require_f(vpfn_source_has_card(getenv("IGT_FORCE_DRIVER")), "no card\n");
+		igt_install_exit_handler(close_source);
+		list_consumers();
+		open_disk();
+	}
+
+	for (size_t i = 0; i < vpfn_source_kind_count; i++) {
+		igt_describe(vpfn_source_kinds[i].describe);
+		igt_subtest_with_dynamic(vpfn_source_kinds[i].name)
+			ask_about_kind(&vpfn_source_kinds[i]);
+	}
+}
