@@ -209,8 +209,7 @@ share_arguments() {
 	)
 }
 
-# A display device without a display, whose driver no one loads but a test that looks at mappings
-# of other drivers.
+# bochs-display is for a test that looks at mappings of other drivers; nobody else loads its own.
 # Without la57: an interrupt while the kernel finds out what the CPU has makes KASAN believe
 # that there are four levels of page tables, and complain, at about every fifth start.
 # QEMU's options hold commas

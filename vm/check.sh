@@ -15,7 +15,7 @@
 
 tests=
 name=check
-boot=(--flavour debug --limit $((1500 + ${VPFN_STORM_SECONDS:-0} + 5 * ${VPFN_MM_FUZZ_SECONDS:-0} +
+boot=(--flavour debug --limit $((2700 + ${VPFN_STORM_SECONDS:-0} + 5 * ${VPFN_MM_FUZZ_SECONDS:-0} +
 	${VPFN_RACE_MOVES:-0})))
 for variable in VPFN_{STORM,MM_FUZZ}_{SECONDS,SEED} VPFN_RACE_MOVES; do
 	[ -z "${!variable:-}" ] || boot+=(--env "$variable=${!variable}")
