@@ -284,10 +284,15 @@ static int create_dumb(int fd, struct dumb *dumb)
 	return 0;
 }
 
+static int open_dumb(struct vpfn_source *source, unsigned int n);
+
+/* A kind of that name which is made of other memory does not count. */
 static bool has_own_kind(const char *driver)
 {
 	for (size_t i = 0; i < vpfn_source_kind_count; i++) {
-		if (!strcmp(vpfn_source_kinds[i].name, driver))
+		const struct vpfn_source_kind *kind = &vpfn_source_kinds[i];
+
+		if (kind->open == open_dumb && !strcmp(kind->name, driver))
 			return true;
 	}
 	return false;
