@@ -46,7 +46,7 @@ struct vpfn_gup_longterm {
 
 /* Regular expression for what VPFN_DUMP_PAGES logs at warning level: dump_page(). */
 #define VPFN_DUMP_WARNS \
-	"which_pages|page: |page dumped|page_type: |flags: |memcg:|raw: |head: "
+	"which_pages|page: |page dumped|aops:|page_type: |flags: |memcg:|raw: |head: "
 
 /* FOLL_WRITE: the test hands the kernel's own flags through. */
 #define VPFN_FOLL_WRITE		1
