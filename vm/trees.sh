@@ -67,6 +67,8 @@ overlay_linux() {
 	put_directory "$top/Documentation/gpu" "$gpu"
 	[ ! -e "$gpu/vpfn.rst" ] || put_line "$gpu/drivers.rst" after '   vkms' '   vpfn'
 	[ ! -e "$gpu/huge-pfnmap.rst" ] || put_line "$gpu/index.rst" after '   drm-mm' '   huge-pfnmap'
+	[ ! -e "$gpu/pfnmap-conformance.rst" ] ||
+		put_line "$gpu/index.rst" after '   huge-pfnmap' '   pfnmap-conformance'
 }
 
 # The directories of the device mirror QEMU's; these three files hold what is added
