@@ -244,40 +244,6 @@ void vpfn_family_everywhere(const char *matrix, struct vpfn_stage *stage, int fd
 	}
 }
 
-static void family_subtest(const char *matrix, struct vpfn_stage *stage, const int *fd,
-			   const struct vpfn_user_family *family)
-{
-	igt_describe(family->describe);
-	igt_subtest_with_dynamic(family->name)
-		vpfn_family_everywhere(matrix, stage, *fd, family);
-}
-
-/**
- * vpfn_users_subtests:
- * @matrix: name of the table of the answers
- * @stage: the stage
- * @fd: DRM file descriptor, which need not be open yet
- * @users: whom to ask
- * @count: how many
- *
- * A subtest for each of them, and in it a dynamic one for ordinary memory, the positive control,
- * and one for each place.
- */
-void vpfn_users_subtests(const char *matrix, struct vpfn_stage *stage, const int *fd,
-			 const struct vpfn_user users[], size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		struct vpfn_user_family alone = {
-			.name = users[i].name,
-			.describe = users[i].describe,
-			.users = &users[i],
-			.count = 1,
-		};
-
-		family_subtest(matrix, stage, fd, &alone);
-	}
-}
-
 /**
  * vpfn_families_subtests:
  * @matrix: name of the table of the answers
@@ -286,12 +252,15 @@ void vpfn_users_subtests(const char *matrix, struct vpfn_stage *stage, const int
  * @families: whom to ask
  * @count: how many families
  *
- * As vpfn_users_subtests(), but a subtest is for a family: to open the stage takes longer than
- * most of the users do.
+ * A subtest for each family, and not for each user: to open the stage takes longer than most of
+ * them do.
  */
 void vpfn_families_subtests(const char *matrix, struct vpfn_stage *stage, const int *fd,
 			    const struct vpfn_user_family families[], size_t count)
 {
-	for (size_t i = 0; i < count; i++)
-		family_subtest(matrix, stage, fd, &families[i]);
+	for (size_t i = 0; i < count; i++) {
+		igt_describe(families[i].describe);
+		igt_subtest_with_dynamic(families[i].name)
+			vpfn_family_everywhere(matrix, stage, *fd, &families[i]);
+	}
 }

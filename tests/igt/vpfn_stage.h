@@ -54,10 +54,6 @@ void vpfn_matrix_cell(const char *matrix, const char *row, const char *column,
 void vpfn_family_everywhere(const char *matrix, struct vpfn_stage *stage, int fd,
 			    const struct vpfn_user_family *family);
 
-/* A subtest for each of the users, and in it a dynamic one for ordinary memory and each place. */
-void vpfn_users_subtests(const char *matrix, struct vpfn_stage *stage, const int *fd,
-			 const struct vpfn_user users[], size_t count);
-
 /* A subtest for each family, and in it a dynamic one for each place, with a cell for each user. */
 void vpfn_families_subtests(const char *matrix, struct vpfn_stage *stage, const int *fd,
 			    const struct vpfn_user_family families[], size_t count);
