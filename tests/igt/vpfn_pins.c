@@ -13,6 +13,8 @@
 /* Longer than any worker takes on a slow machine. */
 #define PINS_SECONDS	20
 
+#define PINS_COUNTS	8
+
 static int open_test(void)
 {
 	int fd = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
@@ -124,8 +126,29 @@ long vpfn_pins(void)
 }
 
 /**
+ * vpfn_pins_lasting:
+ *
+ * Others pin, too, if only for a moment: igt_runner's writes to a file system that uses
+ * netfs_extract_user_iter(), say. Whoever holds on is in each of some counts.
+ *
+ * Returns: the least of them, as vpfn_pins().
+ */
+long vpfn_pins_lasting(void)
+{
+	long least = vpfn_pins();
+
+	for (unsigned int i = 1; i < PINS_COUNTS; i++) {
+		long pins = vpfn_pins();
+
+		if (pins < least)
+			least = pins;
+	}
+	return least;
+}
+
+/**
  * vpfn_pins_returned:
- * @before: what vpfn_pins() said before some pages may have been pinned
+ * @before: what vpfn_pins() or vpfn_pins_lasting() said before some pages may have been pinned
  *
  * Whoever pins pages may let go of them in a worker, after he has answered: io_uring does when its
  * last descriptor is closed, and so does direct I/O that has read. So this waits; a page that

@@ -19,7 +19,6 @@
 #include "vpfn_video.h"
 
 #define LEN	VPFN_TARGET_LEN
-#define COUNTS	8
 
 _Static_assert(LEN == VPFN_FRAME_SIZE, "a target holds a frame, and nothing else");
 
@@ -127,23 +126,6 @@ static int run_turner_out(struct work *work, const uint8_t *given)
 	       vpfn_video_dequeue(&work->queue, &index);
 }
 
-/*
- * Others pin, too, if only for a moment: igt_runner's writes to a file system that uses
- * netfs_extract_user_iter(), say. Whoever holds on is in each of some counts.
- */
-static long lasting_pins(void)
-{
-	long least = vpfn_pins();
-
-	for (unsigned int i = 1; i < COUNTS; i++) {
-		long pins = vpfn_pins();
-
-		if (pins < least)
-			least = pins;
-	}
-	return least;
-}
-
 static int use_ordinary(const struct device *device, struct work *work, uint8_t *memory,
 			long pins)
 {
@@ -155,7 +137,7 @@ static int use_ordinary(const struct device *device, struct work *work, uint8_t 
 		return err;
 
 	/* Were they not counted, nobody would see what stays pinned. */
-	if (lasting_pins() < pins + LEN / (long)VPFN_PAGE)
+	if (vpfn_pins_lasting() < pins + LEN / (long)VPFN_PAGE)
 		return -ENODATA;
 
 	err = device->run(work, memory) ?: vpfn_video_release(&work->queue);
@@ -200,7 +182,7 @@ static int run_on_target(const struct device *device, struct work *work,
 
 static int give(const struct device *device, struct work *work, const struct vpfn_target *target)
 {
-	long pins = lasting_pins();
+	long pins = vpfn_pins_lasting();
 	int err = pins == VPFN_PINS_UNKNOWN ? -ENODATA :
 		  vpfn_video_request(&work->queue, V4L2_MEMORY_USERPTR, 1);
 
