@@ -9,15 +9,15 @@ dir=$out/selftest
 source=$dir/source
 failures=0
 
-# A copy of what the guest programs are made of, with one test program more
+# A copy of what the guest programs are made of, with two test programs more
 copy_source() {
 	rm -rf "$source"
 	mkdir -p "$source/vm" "$source/drivers/gpu/drm"
 	cp -a "$top"/{tests,demo,include} "$source"
 	cp -a "$top/drivers/gpu/drm/vpfn" "$source/drivers/gpu/drm"
 	cp -a "$top/vm/guest-programs.mk" "$source/vm"
-	cp -a "$top/vm/selftest/vpfn_selftest.c" "$source/tests/igt"
-	edit "$source/tests/igt/meson.build" "s/^vpfn_progs = \[/&\n\t'vpfn_selftest',/"
+	cp -a "$top"/vm/selftest/*.c "$source/tests/igt"
+	edit "$source/tests/igt/meson.build" "s/^vpfn_progs = \[/&\n\t'vpfn_blind',\n\t'vpfn_selftest',/"
 }
 
 # edit FILE SED-SCRIPT: which has to change something
@@ -66,6 +66,7 @@ expect fail 'the kernel crashed: Oops: ' kernel-oops --tests vpfn_selftest@oops
 expect fail 'the VM hung: .* did not end within 40 s' guest-hang --tests vpfn_selftest@hang --limit 40
 expect fail 'the vpfn device is missing' missing-device --no-device
 expect fail 'the VM never booted: no user space' never-boots --image "$dir/damaged-kernel"
+expect pass '^[1-9][0-9]* passed, 0 failed, 0 skipped$' wrong-address --tests vpfn_blind
 edit "$source/tests/igt/vpfn_mmap.c" 's/^\tigt_assert_eq(create_err(0, 0), -EINVAL);/\tigt_assert_eq(create_err(0, 0), 0);/'
 expect fail '^fail: igt@vpfn_mmap@create-bad' assertion-turned-round --tests 'vpfn_mmap@create-bad'
 
