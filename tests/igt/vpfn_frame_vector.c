@@ -93,7 +93,7 @@ static void share(const struct access *access, uint32_t placement, struct shared
 }
 
 /* The device has let go: each byte that is not of a frame is as it was, by CPU and by engine. */
-static void unshare(struct shared *one)
+static void withdraw(struct shared *one)
 {
 	static uint8_t stale[VPFN_2M - FRAME];
 	uint64_t rest = one->bo.size - FRAME;
@@ -118,10 +118,10 @@ static void share_all(const struct access *access, uint32_t placement, unsigned 
 	vpfn_view_open(&vault, fd, VPFN_PUD);
 }
 
-static void unshare_all(unsigned int count)
+static void withdraw_all(unsigned int count)
 {
 	for (unsigned int i = 0; i < count; i++)
-		unshare(&shared[i]);
+		withdraw(&shared[i]);
 	vpfn_assert_level(fd, vault.map, VPFN_PUD);
 	vpfn_view_close(&vault);
 }
@@ -215,7 +215,7 @@ static void test_capture(const struct access *access, uint32_t placement)
 	}
 
 	close_queues();
-	unshare_all(IN_FLIGHT);
+	withdraw_all(IN_FLIGHT);
 }
 
 /* Is it one of the frames that the display has? */
@@ -267,7 +267,7 @@ static void test_output(const struct access *access, uint32_t placement)
 	}
 
 	close_queues();
-	unshare_all(IN_FLIGHT);
+	withdraw_all(IN_FLIGHT);
 }
 
 /* Both ends are shared buffers; each frame is another one. */
@@ -304,7 +304,7 @@ static void test_turn(uint32_t placement)
 	}
 
 	close_queues();
-	unshare_all(2 * IN_FLIGHT);
+	withdraw_all(2 * IN_FLIGHT);
 }
 
 static void tell(const char *row, enum vpfn_level level, const char *placement)

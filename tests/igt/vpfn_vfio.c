@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/iommufd.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <stddef.h>
@@ -20,6 +19,7 @@
 #include "vpfn_card.h"
 #include "vpfn_consumer.h"
 #include "vpfn_disk.h"
+#include "vpfn_iommufd_uapi.h"
 #include "vpfn_vfio.h"
 
 #define BUS		"/sys/bus/pci/"
@@ -151,7 +151,7 @@ static int open_group(const char *card)
 /* iommufd is a container, too, with an address space that has a number. */
 static int join_iommufd(struct vpfn_vfio *vfio)
 {
-	struct iommu_vfio_ioas get = { .size = sizeof(get), .op = IOMMU_VFIO_IOAS_GET };
+	struct vpfn_vfio_ioas get = { .size = sizeof(get) };
 	int err;
 
 	vfio->container = open("/dev/iommu", O_RDWR | O_CLOEXEC);
@@ -159,8 +159,8 @@ static int join_iommufd(struct vpfn_vfio *vfio)
 		return -errno;
 	err = call(vfio->group, VFIO_GROUP_SET_CONTAINER, &vfio->container);
 	if (!err)
-		err = call(vfio->container, IOMMU_VFIO_IOAS, &get);
-	vfio->ioas = get.ioas_id;
+		err = call(vfio->container, VPFN_VFIO_IOAS, &get);
+	vfio->ioas = get.ioas;
 	return err;
 }
 
@@ -280,17 +280,16 @@ static int map_type1(struct vpfn_vfio *vfio, uint64_t iova, void *addr, uint64_t
 
 static int map_iommufd(struct vpfn_vfio *vfio, uint64_t iova, void *addr, uint64_t len, bool write)
 {
-	struct iommu_ioas_map map = {
+	struct vpfn_ioas_map map = {
 		.size = sizeof(map),
-		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
-			 (write ? IOMMU_IOAS_MAP_WRITEABLE : 0),
-		.ioas_id = vfio->ioas,
-		.user_va = (uintptr_t)addr,
-		.length = len,
+		.flags = VPFN_IOAS_FIXED | VPFN_IOAS_READ | (write ? VPFN_IOAS_WRITE : 0),
+		.ioas = vfio->ioas,
+		.addr = (uintptr_t)addr,
+		.len = len,
 		.iova = iova,
 	};
 
-	return call(vfio->container, IOMMU_IOAS_MAP, &map);
+	return call(vfio->container, VPFN_IOAS_MAP, &map);
 }
 
 /**
@@ -321,17 +320,16 @@ int vpfn_vfio_map(struct vpfn_vfio *vfio, uint64_t iova, void *addr, uint64_t le
  */
 int vpfn_vfio_map_file(struct vpfn_vfio *vfio, uint64_t iova, int file, uint64_t len)
 {
-	struct iommu_ioas_map_file map = {
+	struct vpfn_ioas_map_file map = {
 		.size = sizeof(map),
-		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
-			 IOMMU_IOAS_MAP_WRITEABLE,
-		.ioas_id = vfio->ioas,
-		.fd = file,
-		.length = len,
+		.flags = VPFN_IOAS_FIXED | VPFN_IOAS_READ | VPFN_IOAS_WRITE,
+		.ioas = vfio->ioas,
+		.file = file,
+		.len = len,
 		.iova = iova,
 	};
 
-	return call(vfio->container, IOMMU_IOAS_MAP_FILE, &map);
+	return call(vfio->container, VPFN_IOAS_MAP_FILE, &map);
 }
 
 /**
@@ -347,8 +345,8 @@ int vpfn_vfio_unmap(struct vpfn_vfio *vfio, uint64_t iova, uint64_t len)
 	struct vfio_iommu_type1_dma_unmap type1 = {
 		.argsz = sizeof(type1), .iova = iova, .size = len,
 	};
-	struct iommu_ioas_unmap iommufd = {
-		.size = sizeof(iommufd), .ioas_id = vfio->ioas, .iova = iova, .length = len,
+	struct vpfn_ioas_unmap iommufd = {
+		.size = sizeof(iommufd), .ioas = vfio->ioas, .iova = iova, .len = len,
 	};
 	uint64_t unmapped;
 	int err;
@@ -357,8 +355,8 @@ int vpfn_vfio_unmap(struct vpfn_vfio *vfio, uint64_t iova, uint64_t len)
 		err = call(vfio->container, VFIO_IOMMU_UNMAP_DMA, &type1);
 		unmapped = type1.size;
 	} else {
-		err = call(vfio->container, IOMMU_IOAS_UNMAP, &iommufd);
-		unmapped = iommufd.length;
+		err = call(vfio->container, VPFN_IOAS_UNMAP, &iommufd);
+		unmapped = iommufd.len;
 	}
 	if (err)
 		return err;
