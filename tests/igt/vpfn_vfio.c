@@ -19,8 +19,8 @@
 #include "vpfn_card.h"
 #include "vpfn_consumer.h"
 #include "vpfn_disk.h"
-#include "vpfn_iommufd_uapi.h"
 #include "vpfn_vfio.h"
+#include "vpfn_vfio_uapi.h"
 
 #define BUS		"/sys/bus/pci/"
 #define UNSAFE		"/sys/module/%s/parameters/allow_unsafe_interrupts"
@@ -373,21 +373,15 @@ int vpfn_vfio_unmap(struct vpfn_vfio *vfio, uint64_t iova, uint64_t len)
  */
 int vpfn_vfio_export(struct vpfn_vfio *vfio, uint64_t len, int *dmabuf)
 {
-	struct {
-		struct vfio_device_feature feature;
-		struct vfio_device_feature_dma_buf buf;
-		struct vfio_region_dma_range range;
-	} arg = {
+	struct vpfn_vfio_dma_buf arg = {
 		.feature = {
 			.argsz = sizeof(arg),
-			.flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF,
+			.flags = VFIO_DEVICE_FEATURE_GET | VPFN_VFIO_FEATURE_DMA_BUF,
 		},
-		.buf = {
-			.region_index = VFIO_PCI_BAR2_REGION_INDEX,
-			.open_flags = O_RDWR | O_CLOEXEC,
-			.nr_ranges = 1,
-		},
-		.range = { .length = len },
+		.region = VFIO_PCI_BAR2_REGION_INDEX,
+		.open_flags = O_RDWR | O_CLOEXEC,
+		.ranges = 1,
+		.len = len,
 	};
 
 	*dmabuf = ioctl(vfio->device, VFIO_DEVICE_FEATURE, &arg);
