@@ -46,11 +46,13 @@ endif
 DEMO_HELPERS := $(filter-out vpfn_arena.c vpfn_stage.c vpfn_trace.c vpfn_view.c,$(HELPERS))
 
 # -B puts the guest's start files and libraries before those of the host's compiler.
-# -Wno-clobbered, as in IGT: the blocks of a test are loops around sigsetjmp().
+# The warnings are IGT's. -Wno-clobbered, since the blocks of a test are loops around sigsetjmp().
 CPPFLAGS := --sysroot=$(SYSROOT) -D_GNU_SOURCE -I$(IGT) -I$(SRC)/include/uapi/drm \
 	    -I$(SYSROOT)/usr/include/libdrm
-CFLAGS := -std=gnu11 -O2 -g -pthread -Wall -Wextra -Werror -Wno-clobbered \
-	  -ffile-prefix-map=$(SRC)/=
+CFLAGS := -std=gnu11 -O2 -g -pthread -Wall -Wextra -Werror -Wno-clobbered -Wbad-function-cast \
+	  -Wdeclaration-after-statement -Wformat=2 -Wlogical-op -Wmissing-prototypes -Wnested-externs \
+	  -Wold-style-definition -Wredundant-decls -Wshadow -Wstrict-prototypes \
+	  -Wwrite-strings -ffile-prefix-map=$(SRC)/=
 LDFLAGS := --sysroot=$(SYSROOT) -B$(LIBDIR) -L$(LIBDIR) -pthread -Wl,--allow-shlib-undefined
 
 TEST_BINS := $(TESTS:%=$(OUT)/igt/%)

@@ -165,8 +165,9 @@ static void *own_mapping(struct fuzz_thread *t)
 /* Of a mapping, of other memory, and of addresses where nothing is. */
 static int op_leaf(struct fuzz_thread *t)
 {
+	const void *mapping = own_mapping(t);
 	const uint64_t offsets[] = {
-		(uintptr_t)own_mapping(t), (uintptr_t)text, 0, INT64_MAX & ~0xfffull, 1ull << 46,
+		(uintptr_t)mapping, (uintptr_t)text, 0, INT64_MAX & ~0xfffull, 1ull << 46,
 	};
 	char path[128];
 	int fd, err;

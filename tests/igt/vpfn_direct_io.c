@@ -54,9 +54,9 @@ struct store {
 	struct exception exceptions[8];		/* the first without a name ends them */
 };
 
-static int create_stable(struct vpfn_disk *disk)
+static int create_stable(struct vpfn_disk *stable)
 {
-	return vpfn_disk_create(disk) ?: vpfn_disk_want_stable_writes(disk);
+	return vpfn_disk_create(stable) ?: vpfn_disk_want_stable_writes(stable);
 }
 
 /*
@@ -289,7 +289,7 @@ static char fio_direct_file[96], fio_buffered_file[96];
  * What fio verifies it has written through the memory, and reads back into it. It does so last:
  * the memory then holds what it has read last.
  */
-static char * const fio[] = {
+static const char * const fio[] = {
 	"fio", "--ioengine=psync", "--mem=mmapshared:" FIO_MEMORY, "--bs=16k", "--size=128k",
 	"--fallocate=none", "--verify_state_save=0", "--disk_util=0", "--output-format=json",
 	"--output=" FIO_REPORT, "--stonewall",

@@ -158,12 +158,13 @@ static int follow(struct borrower *borrower, int *status)
 	}
 }
 
-static void run(char *const argv[], const struct vpfn_loan *loan)
+static void run(const char * const argv[], const struct vpfn_loan *loan)
 {
 	if (fcntl(loan->fd, F_SETFD, 0) || trace(PTRACE_TRACEME, 0, NULL, NULL))
 		_exit(126);
 	raise(SIGSTOP);
-	execvp(argv[0], argv);
+	/* POSIX: it changes none of them. */
+	execvp(argv[0], (char * const *)argv);
 	_exit(127);
 }
 
@@ -177,7 +178,7 @@ static void run(char *const argv[], const struct vpfn_loan *loan)
  *
  * Returns: 0, or a negative errno if the program could not be run to its end.
  */
-int vpfn_lend(char *const argv[], struct vpfn_loan *loan, int *status)
+int vpfn_lend(const char * const argv[], struct vpfn_loan *loan, int *status)
 {
 	struct borrower borrower = { .loan = loan };
 	int err;

@@ -33,6 +33,6 @@ struct vpfn_loan {
 	uintptr_t at[VPFN_LEND_MAX];
 };
 
-int vpfn_lend(char *const argv[], struct vpfn_loan *loan, int *status);
+int vpfn_lend(const char * const argv[], struct vpfn_loan *loan, int *status);
 
 #endif

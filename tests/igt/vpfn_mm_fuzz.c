@@ -299,6 +299,12 @@ static void count(enum call call, bool success)
 	atomic_fetch_add(&shared->done[call][!success], 1);
 }
 
+/* What mmap() and mremap() return, as the other calls do: -1 is a failure. */
+static long returned(void *addr)
+{
+	return (long)addr;
+}
+
 /* @result is that of a system call, 0 or more if it succeeded, @expected 0 or a negative errno. */
 static void judge(struct task *task, enum call call, struct range range, uint64_t detail,
 		  long result, int expected)
@@ -779,8 +785,8 @@ static void reserve_all(struct task *task)
 	struct range arena = { task->arena, ARENA };
 
 	judge(task, CALL_MMAP_ANONYMOUS, arena, 0,
-	      (long)mmap(addr_of(arena), arena.len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
-			 MAP_NORESERVE | MAP_FIXED, -1, 0), 0);
+	      returned(mmap(addr_of(arena), arena.len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
+			    MAP_NORESERVE | MAP_FIXED, -1, 0)), 0);
 	set_reserved(task, arena);
 }
 
@@ -794,8 +800,8 @@ static void map_over(struct task *task, unsigned int buffer, uint64_t offset, st
 
 	warm(task, range);
 	judge(task, call, range, buffer,
-	      (long)mmap(addr_of(range), range.len, prot, MAP_SHARED | MAP_FIXED,
-			 prime ? dmabufs[buffer] : fd, prime ? offset : bos[buffer].offset),
+	      returned(mmap(addr_of(range), range.len, prot, MAP_SHARED | MAP_FIXED,
+			    prime ? dmabufs[buffer] : fd, prime ? offset : bos[buffer].offset)),
 	      expected);
 	if (expected)
 		split_around(task, range);
@@ -852,8 +858,8 @@ static void step_map_anonymous(struct task *task)
 	expected = unless_sealed(task, range);
 	warm(task, range);
 	judge(task, CALL_MMAP_ANONYMOUS, range, 0,
-	      (long)mmap(addr_of(range), range.len, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
-			 MAP_NORESERVE | MAP_FIXED, -1, 0), expected);
+	      returned(mmap(addr_of(range), range.len, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
+			    MAP_NORESERVE | MAP_FIXED, -1, 0)), expected);
 	split_around(task, range);
 	if (!expected) {
 		segment = replace(task, range);
@@ -889,8 +895,8 @@ static void step_map_anywhere(struct task *task)
 		check_site(task, &segment, first);
 	/* Not a hole: the C library, too, maps what it needs where the kernel chooses. */
 	judge(task, CALL_MMAP_ANONYMOUS, whole, 0,
-	      (long)mmap(map, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
-			 MAP_FIXED, -1, 0), 0);
+	      returned(mmap(map, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+			    MAP_FIXED, -1, 0)), 0);
 	check_faults(task, segment.start, TRY_LOAD, "no access");
 	judge(task, CALL_MUNMAP, whole, 0, munmap(map, len), 0);
 	unlock_holes(task);
@@ -905,8 +911,8 @@ static void step_map_taken(struct task *task)
 		return;
 	range = pick_page(task, segment_range(segment));
 	judge(task, CALL_MMAP_NOREPLACE, range, 0,
-	      (long)mmap(addr_of(range), range.len, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE,
-			 fd, bos[0].offset), -EEXIST);
+	      returned(mmap(addr_of(range), range.len, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE,
+			    fd, bos[0].offset)), -EEXIST);
 	check_at(task, range.start);
 }
 
@@ -1041,7 +1047,7 @@ static void step_mremap_shrink(struct task *task)
 	warm(task, tail);
 	lock_holes(task);
 	judge(task, CALL_MREMAP_SHRINK, range, tail.len,
-	      (long)mremap(addr_of(range), range.len, range.len - tail.len, 0), expected);
+	      returned(mremap(addr_of(range), range.len, range.len - tail.len, 0)), expected);
 	if (expected)
 		split_around(task, tail);
 	else
@@ -1065,17 +1071,17 @@ static void step_mremap_refused(struct task *task)
 	switch (pick(task, 3)) {
 	case 0:
 		judge(task, CALL_MREMAP_SAME, range, 0,
-		      (long)mremap(addr_of(range), range.len, range.len, MREMAP_MAYMOVE), sealed);
+		      returned(mremap(addr_of(range), range.len, range.len, MREMAP_MAYMOVE)), sealed);
 		break;
 	case 1:
 		judge(task, CALL_MREMAP_GROW, range, 0,
-		      (long)mremap(addr_of(range), range.len, range.len + VPFN_PAGE,
-				   MREMAP_MAYMOVE), sealed ?: -EFAULT);
+		      returned(mremap(addr_of(range), range.len, range.len + VPFN_PAGE,
+				      MREMAP_MAYMOVE)), sealed ?: -EFAULT);
 		break;
 	default:
 		judge(task, CALL_MREMAP_DONTUNMAP, range, 0,
-		      (long)mremap(addr_of(range), range.len, range.len,
-				   MREMAP_MAYMOVE | MREMAP_DONTUNMAP), sealed ?: -EINVAL);
+		      returned(mremap(addr_of(range), range.len, range.len,
+				      MREMAP_MAYMOVE | MREMAP_DONTUNMAP)), sealed ?: -EINVAL);
 	}
 	check_range(task, range);
 }
@@ -1589,7 +1595,7 @@ static void step_fork(struct task *task)
 static const struct {
 	void (*run)(struct task *task);
 	unsigned int weight;
-} steps[] = {
+} kinds[] = {
 	{ step_store, 16 },
 	{ step_load, 12 },
 	{ step_load_tail, 4 },
@@ -1630,12 +1636,12 @@ static void one_step(struct task *task)
 	if (task->num_segments + 8 > MAX_SEGMENTS && !task->is_child)
 		reserve_all(task);
 
-	for (i = 0; i < ARRAY_SIZE(steps); i++)
-		total += steps[i].weight;
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		total += kinds[i].weight;
 	choice = pick(task, total);
-	for (i = 0; choice >= steps[i].weight; i++)
-		choice -= steps[i].weight;
-	steps[i].run(task);
+	for (i = 0; choice >= kinds[i].weight; i++)
+		choice -= kinds[i].weight;
+	kinds[i].run(task);
 	task->steps++;
 	atomic_fetch_add(&shared->steps, 1);
 }
