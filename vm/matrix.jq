@@ -55,7 +55,7 @@ def contradictions:
 	.cells | to_entries[] | select(.value.answers | length > 1) |
 	"\($table) gives \(.value.answers | join(" and ")) as the answer of \($row) on \($columns[.key])";
 
-def words: if .answers == [] then "(missing)" else .answers | join(" or ") end;
+def words: if .answers == [] then "not asked" else .answers | join(" or ") end;
 
 def is_bad: .failed or (.answers | length) > 1;
 
