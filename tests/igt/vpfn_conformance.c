@@ -173,6 +173,29 @@ static int expected_answer(const struct vpfn_user *user)
 	return exception->answer;
 }
 
+/*
+ * Whether a debugger sees memory that has no pages is up to vm_operations_struct.access, which
+ * nobody can see from outside. Of a driver that has a kind of its own the answer is known.
+ */
+static bool may_lack_access(const struct vpfn_user *user)
+{
+	static const char * const users[] = {
+		"PTRACE_PEEKDATA", "PTRACE_POKEDATA", "read of /proc/pid/mem",
+		"write to /proc/pid/mem",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(users); i++) {
+		if (!strcmp(user->name, users[i]))
+			return source.kind->drivers == VPFN_OTHER_DRIVERS;
+	}
+	return false;
+}
+
+static bool is_right(const struct vpfn_user *user, int answer, int expected)
+{
+	return answer == expected || (may_lack_access(user) && (!answer || answer == -EIO));
+}
+
 /* One user who answers as he should not is no reason to leave the others unasked. */
 struct verdict {
 	unsigned int wrong;
@@ -189,7 +212,7 @@ static void ask(const char *matrix, const struct vpfn_user *user,
 	if (answer == -ENODEV && expected != -ENODEV) {
 		igt_info("the kernel lacks %s (%s)\n", user->name, user->needs ?: "?");
 		verdict->absent++;
-	} else if (err || answer != expected) {
+	} else if (err || !is_right(user, answer, expected)) {
 		igt_info("%s on %s: %s, not %s; bytes and leaf afterwards: %s\n", user->name,
 			 column, vpfn_answer_name(answer), vpfn_answer_name(expected),
 			 vpfn_answer_name(err));

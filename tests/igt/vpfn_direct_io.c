@@ -70,7 +70,8 @@ static int create_stable(struct vpfn_disk *stable)
 
 /*
  * Before anybody looks at the memory, a write of a file answers EAGAIN to RWF_NOWAIT if a clock
- * has ticked, so that the file's times must change: generic_update_time(), fs/inode.c.
+ * has ticked, so that the file's times must change: generic_update_time(), fs/inode.c, or the
+ * file system's own, xfs_vn_update_time() and btrfs_update_time().
  */
 #define FILE_WITHOUT		{ "write-nowait" }
 

@@ -336,7 +336,7 @@ static void assert_followed_by(const struct follower *follower, enum vpfn_level 
 	if (!follower->by_leaf)
 		return;
 	for (enum vpfn_level other = VPFN_PMD; other <= VPFN_PUD; other++) {
-		igt_assert_eq(vpfn_guest_leaves(other, &count), 0);
+		igt_assert_eq(vpfn_guest_leaves(&guest, other, &count), 0);
 		igt_assert_f((count > 0) == (other == level), "%s has %ld entries of a %s\n",
 			     follower->name, count, vpfn_level_name(other));
 	}
@@ -849,8 +849,8 @@ static void places_subtest(const struct follower *follower, int on_vram, int on_
 	}
 }
 
-/* A test in each place of device memory. */
-static void vram_subtest(const struct follower *follower, const char *name,
+/* A test in each place that can be followed. */
+static void followed_subtest(const struct follower *follower, const char *name,
 			 void (*run)(const struct follower *follower, struct vpfn_scene *scene),
 			 const char *describe)
 {
@@ -859,7 +859,7 @@ static void vram_subtest(const struct follower *follower, const char *name,
 		follower->require();
 		vpfn_stage_open(&stage, fd);
 		for_each_vpfn_place(place) {
-			if (is_system(place))
+			if (is_system(place) && follower->on_system)
 				continue;
 			igt_dynamic(place->name)
 				run(follower, vpfn_stage_scene(&stage, place));
@@ -869,11 +869,11 @@ static void vram_subtest(const struct follower *follower, const char *name,
 
 static void common_subtests(const struct follower *follower)
 {
-	vram_subtest(follower, "untouched", test_untouched,
+	followed_subtest(follower, "untouched", test_untouched,
 		     "Who follows a mapping without leaves brings the right ones.");
-	vram_subtest(follower, "read-only", test_read_only,
+	followed_subtest(follower, "read-only", test_read_only,
 		     "A mapping that the process may not write cannot be written by following it.");
-	vram_subtest(follower, "tracked", test_tracked,
+	followed_subtest(follower, "tracked", test_tracked,
 		     "The process may write, and its leaf does not allow it yet.");
 
 	igt_describe("The buffer moves, and another one gets its place: whom do accesses reach?");
@@ -894,7 +894,7 @@ static void vfio_subtests(void)
 		       "VFIO's type1 maps device memory for a device, and no RAM behind special entries.");
 	common_subtests(&type1);
 
-	vram_subtest(&type1, "unmap", test_unmap,
+	followed_subtest(&type1, "unmap", test_unmap,
 		     "What type1 has unmapped the device cannot reach.");
 
 	places_subtest(&iommufd, -EFAULT, -EFAULT,

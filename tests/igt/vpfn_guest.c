@@ -230,21 +230,23 @@ int vpfn_guest_copy(struct vpfn_guest *guest, uint64_t dst, uint64_t src, uint64
 
 /**
  * vpfn_guest_leaves:
+ * @guest: the machine
  * @level: of which size
  * @count: where the number goes
  *
  * Returns: 0 or a negative errno.
  */
-int vpfn_guest_leaves(enum vpfn_level level, long *count)
+int vpfn_guest_leaves(const struct vpfn_guest *guest, enum vpfn_level level, long *count)
 {
-	static const char * const files[] = {
-		[VPFN_PTE] = "/sys/kernel/debug/kvm/pages_4k",
-		[VPFN_PMD] = "/sys/kernel/debug/kvm/pages_2m",
-		[VPFN_PUD] = "/sys/kernel/debug/kvm/pages_1g",
+	static const char * const sizes[] = {
+		[VPFN_PTE] = "4k", [VPFN_PMD] = "2m", [VPFN_PUD] = "1g",
 	};
-	char text[32];
-	int err = vpfn_text_read(files[level], text, sizeof(text));
+	char path[64], text[32];
+	int err;
 
+	snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%d-%d/pages_%s", getpid(), guest->vm,
+		 sizes[level]);
+	err = vpfn_text_read(path, text, sizeof(text));
 	*count = err ? 0 : strtol(text, NULL, 10);
 	return err;
 }

@@ -38,7 +38,7 @@ void vpfn_guest_close(struct vpfn_guest *guest);
 int vpfn_guest_map(struct vpfn_guest *guest, uint64_t gpa, void *addr, uint64_t len, bool write);
 int vpfn_guest_copy(struct vpfn_guest *guest, uint64_t dst, uint64_t src, uint64_t len);
 
-/* By how many entries of that size the machines there are have their memory. */
-int vpfn_guest_leaves(enum vpfn_level level, long *count);
+/* By how many entries of that size the machine has its memory. */
+int vpfn_guest_leaves(const struct vpfn_guest *guest, enum vpfn_level level, long *count);
 
 #endif

@@ -220,7 +220,7 @@ static void taker_cell(const struct taker *taker, const char *how, const char *w
 static void assert_taken(const struct taker *taker, const char *how, const char *where,
 			 char *range, ssize_t expected)
 {
-	long pins = vpfn_pins();
+	long pins = vpfn_pins_lasting();
 	ssize_t taken = taker->take(range);
 
 	igt_require_f(taken != -ENODEV, "the kernel lacks %s (CONFIG_GUP_TEST, CONFIG_IO_URING)\n",

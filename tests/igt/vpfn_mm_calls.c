@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "igt.h"
+#include "vpfn_card.h"
 #include "vpfn_mm_uapi.h"
 #include "vpfn_stage.h"
 #include "vpfn_users.h"
@@ -512,14 +513,44 @@ static void test_thp(struct vpfn_scene *scene)
 	vpfn_view_check(&scene->view);
 }
 
+#define THP_ENABLED	"/sys/kernel/mm/transparent_hugepage/enabled"
+
+static char thp_enabled[32];
+
+static void restore_thp(int sig)
+{
+	(void)sig;
+	if (thp_enabled[0])
+		vpfn_text_write(THP_ENABLED, thp_enabled);
+	thp_enabled[0] = '\0';
+}
+
+/* The word in brackets is the one that holds. */
+static void let_ordinary_want_advice(void)
+{
+	char text[64], *word, *end;
+
+	igt_require_f(!vpfn_text_read(THP_ENABLED, text, sizeof(text)),
+		      "no huge pages (CONFIG_TRANSPARENT_HUGEPAGE)\n");
+	word = strchr(text, '[');
+	end = strchr(text, ']');
+	igt_assert(word && end);
+	*end = '\0';
+	snprintf(thp_enabled, sizeof(thp_enabled), "%s", word + 1);
+	igt_install_exit_handler(restore_thp);
+	igt_assert_eq(vpfn_text_write(THP_ENABLED, "madvise"), 0);
+}
+
 static void control_thp(void)
 {
+	let_ordinary_want_advice();
 	for (unsigned int i = 0; i < ARRAY_SIZE(thps); i++) {
 		int huge = vpfn_target_in_child(NULL, first_huge, &thps[i]);
 
 		igt_assert_f(huge == thps[i].huge_ordinary, "%s: %d\n", thps[i].name, huge);
 		vpfn_matrix_cell(MATRIX, thps[i].name, "ordinary", huge ? "pmd" : "pte");
 	}
+	restore_thp(0);
 }
 
 /*
@@ -528,35 +559,6 @@ static void control_thp(void)
  */
 
 static char core_dir[32], core_pattern[128];
-
-static int write_text(const char *path, const char *text)
-{
-	int file = open(path, O_WRONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (file < 0)
-		return -errno;
-
-	n = write(file, text, strlen(text));
-	close(file);
-	return n == (ssize_t)strlen(text) ? 0 : -EIO;
-}
-
-static int read_text(const char *path, char *text, size_t size)
-{
-	int file = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (file < 0)
-		return -errno;
-
-	n = read(file, text, size - 1);
-	close(file);
-	if (n < 0)
-		return -EIO;
-	text[n] = '\0';
-	return 0;
-}
 
 static void core_path(char path[64])
 {
@@ -569,7 +571,7 @@ static void restore_core_pattern(int sig)
 
 	(void)sig;
 	if (core_pattern[0])
-		write_text(CORE_PATTERN, core_pattern);
+		vpfn_text_write(CORE_PATTERN, core_pattern);
 	core_pattern[0] = '\0';
 	if (!core_dir[0])
 		return;
@@ -590,10 +592,10 @@ static void catch_cores(void)
 	igt_install_exit_handler(restore_core_pattern);
 	snprintf(core_dir, sizeof(core_dir), "/tmp/vpfn-core-XXXXXX");
 	igt_assert(mkdtemp(core_dir));
-	igt_require_f(!read_text(CORE_PATTERN, core_pattern, sizeof(core_pattern)),
+	igt_require_f(!vpfn_text_read(CORE_PATTERN, core_pattern, sizeof(core_pattern)),
 		      "no core dumps (CONFIG_COREDUMP)\n");
 	core_path(path);
-	igt_assert_eq(write_text(CORE_PATTERN, path), 0);
+	igt_assert_eq(vpfn_text_write(CORE_PATTERN, path), 0);
 }
 
 /* Each kind of memory, shared and of files, too: so the mapping is left out for what it is. */
@@ -608,7 +610,7 @@ static void dump_core(void)
 		signal(SIGQUIT, SIG_DFL);
 		prctl(PR_SET_DUMPABLE, 1);
 		if (!setrlimit(RLIMIT_CORE, &limit) &&
-		    !write_text("/proc/self/coredump_filter", "0x7f"))
+		    !vpfn_text_write("/proc/self/coredump_filter", "0x7f"))
 			raise(SIGQUIT);
 		_exit(1);
 	}

@@ -290,11 +290,10 @@ int vpfn_source_open_vfio(struct vpfn_source *source, unsigned int n)
 void vpfn_source_close_vfio(struct vpfn_source *source)
 {
 	vpfn_source_drop(source);
-	if (!source->card[0])
-		return;
-
-	rebind(source->card, "\n");
-	vpfn_card_wait_bound(source->card);
+	if (source->card[0]) {
+		rebind(source->card, "\n");
+		vpfn_card_wait_bound(source->card);
+	}
 	if (source->setting[0])
 		vpfn_text_write(NO_IOMMU, source->setting);
 }

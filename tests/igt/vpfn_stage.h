@@ -43,7 +43,6 @@ struct vpfn_stage {
 };
 
 void vpfn_stage_open(struct vpfn_stage *stage, int fd);
-void vpfn_stage_close(struct vpfn_stage *stage);
 
 struct vpfn_scene *vpfn_stage_scene(struct vpfn_stage *stage, const struct vpfn_place *place);
 

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -128,7 +129,7 @@ int vpfn_target_ordinary(const struct vpfn_user *user, struct vpfn_target *targe
  */
 void vpfn_target_free(struct vpfn_target *target)
 {
-	munmap(target->addr, VPFN_TARGET_LEN);
+	munmap(target->map, target->map_len);
 	if (!target->data)
 		return;
 
@@ -232,6 +233,9 @@ int vpfn_target_in_child(const struct vpfn_target *target,
 
 	pid = fork();
 	if (!pid) {
+		/* Without IGT's last words, which are the parent's to say. */
+		signal(SIGSEGV, SIG_DFL);
+		signal(SIGBUS, SIG_DFL);
 		answer = call(target, arg);
 		_exit(write(pipe_fd[1], &answer, sizeof(answer)) != sizeof(answer));
 	}
@@ -258,7 +262,7 @@ int vpfn_target_in_child(const struct vpfn_target *target,
 int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, int *answer)
 {
 	int err = vpfn_target_fill(target, UNTOUCHED);
-	long pins = vpfn_pins();
+	long pins = vpfn_pins_lasting();
 
 	if (err)
 		return err;

@@ -49,7 +49,6 @@ enum vpfn_answer {
 /**
  * struct vpfn_user - a user of the memory of a process
  * @name: as subtests have them
- * @describe: what he does, a sentence; of no use in a family, which has one
  * @on_special: his answer on a mapping by special entries: 0, a negative errno, or one of enum
  *	vpfn_answer
  * @on_ordinary: his answer on ordinary memory, for which he has to get the same bytes right: the
@@ -64,7 +63,6 @@ enum vpfn_answer {
  */
 struct vpfn_user {
 	const char *name;
-	const char *describe;
 	int on_special;
 	int on_ordinary;
 	int (*ordinary)(struct vpfn_target *target);

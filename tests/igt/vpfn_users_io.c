@@ -31,6 +31,7 @@
 #define LEN		VPFN_TARGET_LEN
 #define FILE_LEN	(2 * LEN)		/* before a call; one that appends adds LEN */
 #define MAX_LEN		(3 * LEN)
+#define BLOCK		512			/* nothing moves less */
 
 /* What file and ordinary memory hold before a call. */
 #define FILE_SEED	0xf11e
@@ -267,21 +268,37 @@ static int check_read(const struct request *request, struct beside *beside,
 	       vpfn_target_matches(target, beside->expected + place);
 }
 
-/* Of ordinary memory that comes first some may have been written, of the other nothing. */
+/* Ordinary memory that comes first may have moved: so many blocks of it, and no part of one. */
+static int check_moved_before(char *before, const char *moved, const char *seen)
+{
+	for (size_t at = 0; at < LEN && !memcmp(seen + at, moved + at, BLOCK); at += BLOCK)
+		memcpy(before + at, moved + at, BLOCK);
+	return memcmp(seen, before, LEN) ? -EBADMSG : 0;
+}
+
+/* Of ordinary memory that comes first some may have moved, of the other nothing. */
 static int check_refused(const struct request *request, struct beside *beside)
 {
 	const struct io *io = request->io;
+	uint64_t words[LEN / sizeof(uint64_t)];
+	char *before = (char *)words;
+	int err = 0;
 
+	vpfn_target_pattern(BESIDE_SEED, words);
 	if (io->write && io->shape == LAST) {
-		if (pread(beside->file, beside->expected, LEN, 0) != LEN)
+		if (pread(beside->file, beside->seen, LEN, 0) != LEN)
 			return -EIO;
+		err = check_moved_before(beside->expected, before, beside->seen);
+	} else if (io->shape == LAST) {
+		err = check_moved_before(before, beside->expected, beside->memory);
+	} else if (io->shape == FIRST) {
+		err = memcmp(beside->memory, before, LEN) ? -EBADMSG : 0;
 	}
-	return check_file(beside, FILE_LEN);
+	return err ?: check_file(beside, FILE_LEN);
 }
 
 static int ask_in(struct beside *beside, const struct vpfn_target *target, const struct io *io)
 {
-	struct vpfn_pattern pattern = { .seed = BESIDE_SEED, .size = LEN };
 	struct request request;
 	ssize_t n;
 	int err = set_file(beside, io) ?: target->peek(target, beside->target);
@@ -289,7 +306,7 @@ static int ask_in(struct beside *beside, const struct vpfn_target *target, const
 	if (err)
 		return err;
 
-	vpfn_pattern_bytes(&pattern, beside->memory, LEN);
+	vpfn_target_pattern(BESIDE_SEED, beside->memory);
 	request_init(&request, io, beside, target);
 	request.fd = open(io_path, O_RDWR | O_CLOEXEC | io->oflags);
 	if (request.fd < 0)

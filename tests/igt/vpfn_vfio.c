@@ -89,6 +89,7 @@ int vpfn_vfio_bind(const char *card)
 {
 	static const char * const modules[] = { "vfio_iommu_type1", "iommufd" };
 	char path[80];
+	int err;
 
 	snprintf(path, sizeof(path), BUS "devices/%s/iommu_group", card);
 	if (access(path, F_OK) || vpfn_shell("modprobe -q vfio-pci"))
@@ -102,7 +103,10 @@ int vpfn_vfio_bind(const char *card)
 		if (vpfn_text_write(path, "1"))
 			return -ENOENT;
 	}
-	return probe(card, "vfio-pci");
+	err = probe(card, "vfio-pci");
+	if (err)
+		vpfn_vfio_unbind(card);
+	return err;
 }
 
 /**
