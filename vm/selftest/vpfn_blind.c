@@ -88,9 +88,11 @@ static unsigned int ask_user(const struct vpfn_user *user)
 	const char *name = answer == -ECHILD ? "dies" : vpfn_answer_name(answer);
 	bool passes = answer == user->on_special, pleased = user->on_ordinary >= 0;
 
-	vpfn_matrix_cell(MATRIX, user->name, "special mapping", vpfn_answer_name(user->on_special));
+	vpfn_matrix_cell(MATRIX, user->name, "special mapping",
+			 vpfn_answer_name(user->on_special));
 	vpfn_matrix_cell(MATRIX, user->name, "no memory", name);
-	vpfn_matrix_cell(MATRIX, user->name, "ordinary memory", vpfn_answer_name(user->on_ordinary));
+	vpfn_matrix_cell(MATRIX, user->name, "ordinary memory",
+			 vpfn_answer_name(user->on_ordinary));
 	vpfn_matrix_cell(MATRIX, user->name, "seen by the control alone",
 			 !passes ? "no" : pleased ? "yes" : "nobody sees it");
 	igt_assert_f(!pleased || answer != user->on_ordinary,
