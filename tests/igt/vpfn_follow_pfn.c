@@ -851,8 +851,8 @@ static void places_subtest(const struct follower *follower, int on_vram, int on_
 
 /* A test in each place that can be followed. */
 static void followed_subtest(const struct follower *follower, const char *name,
-			 void (*run)(const struct follower *follower, struct vpfn_scene *scene),
-			 const char *describe)
+			     void (*run)(const struct follower *follower, struct vpfn_scene *scene),
+			     const char *describe)
 {
 	igt_describe(describe);
 	igt_subtest_with_dynamic_f("%s-%s", follower->name, name) {
@@ -870,11 +870,11 @@ static void followed_subtest(const struct follower *follower, const char *name,
 static void common_subtests(const struct follower *follower)
 {
 	followed_subtest(follower, "untouched", test_untouched,
-		     "Who follows a mapping without leaves brings the right ones.");
+			 "Who follows a mapping without leaves brings the right ones.");
 	followed_subtest(follower, "read-only", test_read_only,
-		     "A mapping that the process may not write cannot be written by following it.");
+			 "A mapping that the process may not write cannot be written by following it.");
 	followed_subtest(follower, "tracked", test_tracked,
-		     "The process may write, and its leaf does not allow it yet.");
+			 "The process may write, and its leaf does not allow it yet.");
 
 	igt_describe("The buffer moves, and another one gets its place: whom do accesses reach?");
 	igt_subtest_with_dynamic_f("%s-move", follower->name) {
@@ -895,7 +895,7 @@ static void vfio_subtests(void)
 	common_subtests(&type1);
 
 	followed_subtest(&type1, "unmap", test_unmap,
-		     "What type1 has unmapped the device cannot reach.");
+			 "What type1 has unmapped the device cannot reach.");
 
 	places_subtest(&iommufd, -EFAULT, -EFAULT,
 		       "iommufd maps ordinary memory for a device, and no special mapping.");

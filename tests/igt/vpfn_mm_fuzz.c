@@ -1071,7 +1071,8 @@ static void step_mremap_refused(struct task *task)
 	switch (pick(task, 3)) {
 	case 0:
 		judge(task, CALL_MREMAP_SAME, range, 0,
-		      returned(mremap(addr_of(range), range.len, range.len, MREMAP_MAYMOVE)), sealed);
+		      returned(mremap(addr_of(range), range.len, range.len, MREMAP_MAYMOVE)),
+		      sealed);
 		break;
 	case 1:
 		judge(task, CALL_MREMAP_GROW, range, 0,
