@@ -31,6 +31,7 @@ IGT_TEST_DESCRIPTION("Frames of video in the mappings of a device: not by pages,
 #define FRAME		VPFN_FRAME_SIZE
 #define IN_FLIGHT	3
 #define ROUNDS		(3 * IN_FLIGHT)
+#define MAX_FRAMES	20
 #define STALE		0xc0
 
 static int fd = -1;
@@ -231,6 +232,18 @@ static bool is_shown(const uint8_t *frame, uint64_t oldest)
 	return false;
 }
 
+/* The camera may look before the display has its first frame. */
+static bool sees_display(uint64_t oldest)
+{
+	for (unsigned int frame = 0; frame < MAX_FRAMES; frame++) {
+		igt_assert_eq(vpfn_video_queue(&camera, 0, 0), 0);
+		dequeue(&camera);
+		if (is_shown(camera.frames[0], oldest))
+			return true;
+	}
+	return false;
+}
+
 /*
  * The camera before the display takes a frame that is on it, while nobody changes any of them.
  * The display gives back its frames in order, but for the last one.
@@ -255,9 +268,7 @@ static void test_output(const struct access *access, uint32_t placement)
 		uint8_t pattern[FRAME];
 		unsigned int i;
 
-		igt_assert_eq(vpfn_video_queue(&camera, 0, 0), 0);
-		dequeue(&camera);
-		igt_assert(is_shown(camera.frames[0], round));
+		igt_assert(sees_display(round));
 
 		i = dequeue(&display);
 		vpfn_target_pattern(round, pattern);
