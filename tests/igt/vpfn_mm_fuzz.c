@@ -32,6 +32,7 @@
 #include "igt.h"
 #include "vpfn_bo.h"
 #include "vpfn_card.h"
+#include "vpfn_dmesg.h"
 #include "vpfn_job.h"
 #include "vpfn_leaf.h"
 #include "vpfn_model.h"
@@ -2028,8 +2029,7 @@ static void run_mix(const struct mix *mix)
 }
 
 #define OOM_MESSAGES "invoked oom-killer|Memory cgroup (out of memory|min protection)|" \
-		     "CPU: [0-9]+ UID: |Tainted: |Hardware name: |Call Trace:|</?TASK>|" \
-		     "[+]0x[0-9a-f]+/0x|R[A-Z0-9]{2}: |Code: "
+		     VPFN_DMESG_BACKTRACE
 
 int igt_main()
 {

@@ -76,8 +76,8 @@ struct vpfn_user {
  * struct vpfn_user_family - users that take little time each, asked one after the other
  * @name: as subtests have them
  * @describe: what they do, a sentence
- * @warns: regular expression for what the kernel always says about them at warning level; NULL if
- *	it says nothing
+ * @warns: regular expression for what the kernel may say about them at warning level; NULL if it
+ *	says nothing
  * @users: who they are
  * @count: how many
  */
