@@ -116,6 +116,11 @@ vram_directory() {
 	fi
 }
 
+# Whoever was killed could not remove his; nobody else's lock is free
+remove_orphans() {
+	find "$1" -maxdepth 1 -name 'vpfn-vram.*' -writable -mmin +1 -exec flock -n {} rm -rf {} \; 2>/dev/null || true
+}
+
 accelerator() {
 	# /dev/kvm alone proves nothing: where the CPU shows neither flag, a guest hangs
 	if grep -qwE 'vmx|svm' /proc/cpuinfo && [ -w /dev/kvm ]; then
@@ -328,7 +333,11 @@ mkdir -p "$dir/guest"
 : >"$dir/console.log"
 
 scratch=$(mktemp -d)
+remove_orphans /dev/shm
+remove_orphans "$dir"
 vram=$(mktemp -d "$(vram_directory)/vpfn-vram.XXXXXX")
+exec {held}<"$vram"
+flock "$held"
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
