@@ -75,6 +75,10 @@ static int create_stable(struct vpfn_disk *stable)
  */
 #define FILE_WITHOUT		{ "write-nowait" }
 
+/* Their struct file_operations have no FOP_DONTCACHE: kiocb_set_rw_flags(), include/linux/fs.h. */
+#define NO_DONTCACHE	{ "uncached-read", -EOPNOTSUPP, -EOPNOTSUPP }, \
+			{ "uncached-write", -EOPNOTSUPP, -EOPNOTSUPP }
+
 static const struct store stores[] = {
 	{
 		.name = "block",
@@ -121,8 +125,11 @@ static const struct store stores[] = {
 		.without = FILE_WITHOUT,
 		.reads_copy = true,
 		.writes_copy = true,
-		/* It is more than a page: btrfs_dio_iomap_begin(). */
-		.exceptions = { { "read-nowait", -EAGAIN, -EAGAIN } },
+		.exceptions = {
+			/* It is more than a page: btrfs_dio_iomap_begin(). */
+			{ "read-nowait", -EAGAIN, -EAGAIN },
+			NO_DONTCACHE,
+		},
 	}, {
 		.name = "tmpfs",
 		.describe = "tmpfs copies even when direct I/O is wanted.",
@@ -134,6 +141,7 @@ static const struct store stores[] = {
 			/* shmem_file_open() gives no FMODE_NOWAIT. */
 			{ "read-nowait", -EOPNOTSUPP, -EOPNOTSUPP },
 			{ "write-nowait", -EOPNOTSUPP, -EOPNOTSUPP },
+			NO_DONTCACHE,
 		},
 	},
 };

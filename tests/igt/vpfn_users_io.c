@@ -28,6 +28,14 @@
 #include "vpfn_uring.h"
 #include "vpfn_users.h"
 
+/* For C libraries of 2024 and before. */
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND	0x20
+#endif
+#ifndef RWF_DONTCACHE
+#define RWF_DONTCACHE	0x80
+#endif
+
 #define LEN		VPFN_TARGET_LEN
 #define FILE_LEN	(2 * LEN)		/* before a call; one that appends adds LEN */
 #define MAX_LEN		(3 * LEN)
@@ -349,6 +357,10 @@ static const struct io write_hipri = DIRECT(WRITE, .submit = by_vector, .rwf = R
 static const struct io write_dsync = DIRECT(WRITE, .submit = by_vector, .rwf = RWF_DSYNC);
 static const struct io write_sync = DIRECT(WRITE, .submit = by_vector, .rwf = RWF_SYNC);
 static const struct io write_append = DIRECT(WRITE, .submit = by_vector, .rwf = RWF_APPEND);
+static const struct io write_noappend = {
+	.submit = by_vector, .kind = VPFN_IO_WRITE, .write = true,
+	.oflags = O_DIRECT | O_APPEND, .rwf = RWF_NOAPPEND,
+};
 static const struct io aio_read = DIRECT(READ, .submit = by_aio);
 static const struct io aio_write = DIRECT(WRITE, .submit = by_aio);
 static const struct io uring_read = DIRECT(READ, .submit = by_uring);
@@ -372,6 +384,15 @@ static const struct io buffered_write = {
 	.submit = by_call, .kind = VPFN_IO_COPY, .write = true,
 };
 
+/* By way of the page cache, which drops its pages at once. */
+static const struct io uncached_read = {
+	.submit = by_vector, .kind = VPFN_IO_COPY, .rwf = RWF_DONTCACHE,
+};
+
+static const struct io uncached_write = {
+	.submit = by_vector, .kind = VPFN_IO_COPY, .rwf = RWF_DONTCACHE, .write = true,
+};
+
 #define USER(n, io, special, ...)	{ .name = (n), .on_special = (special), .call = ask, \
 					  .arg = &(io), __VA_ARGS__ }
 #define AIO	.needs = "CONFIG_AIO"
@@ -392,6 +413,7 @@ const struct vpfn_user vpfn_io_users[] = {
 	USER("write-dsync", write_dsync, -EFAULT),
 	USER("write-sync", write_sync, -EFAULT),
 	USER("write-append", write_append, -EFAULT),
+	USER("write-noappend", write_noappend, -EFAULT),
 	USER("aio-read", aio_read, -EFAULT, AIO),
 	USER("aio-write", aio_write, -EFAULT, AIO),
 	USER("uring-read", uring_read, -EFAULT, URING),
@@ -401,6 +423,8 @@ const struct vpfn_user vpfn_io_users[] = {
 	USER("read-hole", hole_read, 0),
 	USER("buffered-read", buffered_read, 0),
 	USER("buffered-write", buffered_write, 0),
+	USER("uncached-read", uncached_read, 0),
+	USER("uncached-write", uncached_write, 0),
 };
 
 const size_t vpfn_io_user_count = ARRAY_SIZE(vpfn_io_users);

@@ -76,9 +76,9 @@ struct advice {
 };
 
 /* Of which process? The caller's parent, if the pid is that. */
-static int process_advise(pid_t pid, const struct vpfn_target *target, int advice)
+static int process_advise(pid_t pid, char *addr, size_t len, int advice)
 {
-	struct iovec iov = { target->addr, LEN };
+	struct iovec iov = { addr, len };
 	int pidfd = syscall(SYS_pidfd_open, pid, 0);
 	long done;
 	int err;
@@ -91,14 +91,14 @@ static int process_advise(pid_t pid, const struct vpfn_target *target, int advic
 	close(pidfd);
 	if (err)
 		return err;
-	return done == LEN ? 0 : -ENODATA;
+	return done == (long)len ? 0 : -ENODATA;
 }
 
 static int advise_parent(const struct vpfn_target *target, const void *arg)
 {
 	const struct advice *advice = arg;
 
-	return process_advise(getppid(), target, advice->advice);
+	return process_advise(getppid(), target->addr, LEN, advice->advice);
 }
 
 static int advise_by(const struct vpfn_target *target, const struct advice *advice,
@@ -117,7 +117,7 @@ static int by_madvise(const struct vpfn_target *target, const struct advice *adv
 
 static int by_process(const struct vpfn_target *target, const struct advice *advice)
 {
-	return process_advise(getpid(), target, advice->advice);
+	return process_advise(getpid(), target->addr, LEN, advice->advice);
 }
 
 static int by_child(const struct vpfn_target *target, const struct advice *advice)
@@ -164,19 +164,47 @@ static int huge_target(struct vpfn_target *target)
 }
 
 /* Of the whole mapping: the kernel says 0 to a range that is smaller than a huge page. */
-static int collapse(const struct vpfn_target *target)
+static int collapse_by(const struct vpfn_target *target,
+		       int (*call)(const struct vpfn_target *target, const void *arg))
 {
 	char before[LEN];
 	struct vpfn_vma vma;
 	int err;
 
 	err = target->peek(target, before) ?:
-	      answer_of(madvise(target->map, target->map_len, MADV_COLLAPSE)) ?:
+	      call(target, NULL) ?:
 	      vpfn_target_matches(target, before) ?:
 	      vpfn_vma_read(target->addr, &vma);
 	if (err)
 		return err;
 	return vma.anon_huge * 1024 >= (long)VPFN_2M ? 0 : VPFN_IGNORED;
+}
+
+static int collapse_own(const struct vpfn_target *target, const void *arg)
+{
+	(void)arg;
+	return answer_of(madvise(target->map, target->map_len, MADV_COLLAPSE));
+}
+
+static int collapse_parents(const struct vpfn_target *target, const void *arg)
+{
+	(void)arg;
+	return process_advise(getppid(), target->map, target->map_len, MADV_COLLAPSE);
+}
+
+static int have_child_collapse(const struct vpfn_target *target, const void *arg)
+{
+	return vpfn_target_in_child(target, collapse_parents, arg);
+}
+
+static int collapse(const struct vpfn_target *target)
+{
+	return collapse_by(target, collapse_own);
+}
+
+static int collapse_remotely(const struct vpfn_target *target)
+{
+	return collapse_by(target, have_child_collapse);
 }
 
 /* madvise() whose advice is about the mapping: a flag of it */
@@ -315,6 +343,8 @@ static const struct vpfn_user process_madvise_users[] = {
 	  .call = advise_remotely, ADVICE(MADV_COLD, KEEPS) },
 	{ .name = "process_madvise MADV_PAGEOUT, other process", .on_special = -EINVAL,
 	  .call = advise_remotely, ADVICE(MADV_PAGEOUT, KEEPS) },
+	{ .name = "process_madvise MADV_COLLAPSE, other process", .on_special = -EINVAL,
+	  .ordinary = huge_target, .run = collapse_remotely },
 	/* process_madvise_remote_valid(): not on other people's memory, whatever it is */
 	{ .name = "process_madvise MADV_DONTNEED, other process", .on_special = -EINVAL,
 	  .on_ordinary = -EINVAL, .call = advise_remotely, ADVICE(MADV_DONTNEED, KEEPS) },
