@@ -243,6 +243,22 @@ int vpfn_card_set(const char *name, const char *attribute, const char *text)
 	return vpfn_text_write(path, text);
 }
 
+static int open_node(const char *name, const char *pattern, int oflags)
+{
+	char path[PATH_MAX];
+	glob_t nodes;
+	int fd = -ENODEV;
+
+	snprintf(path, sizeof(path), DEVICES "%s/drm/%s", name, pattern);
+	if (glob(path, 0, NULL, &nodes))
+		return -ENODEV;
+
+	snprintf(path, sizeof(path), "/dev/dri/%s", strrchr(nodes.gl_pathv[0], '/') + 1);
+	globfree(&nodes);
+	fd = open(path, oflags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 /**
  * vpfn_card_open:
  * @name: name of the PCI device
@@ -252,18 +268,19 @@ int vpfn_card_set(const char *name, const char *attribute, const char *text)
  */
 int vpfn_card_open(const char *name, int oflags)
 {
-	char path[PATH_MAX];
-	glob_t nodes;
-	int fd = -ENODEV;
+	return open_node(name, "renderD*", oflags);
+}
 
-	snprintf(path, sizeof(path), DEVICES "%s/drm/renderD*", name);
-	if (glob(path, 0, NULL, &nodes))
-		return -ENODEV;
-
-	snprintf(path, sizeof(path), "/dev/dri/%s", strrchr(nodes.gl_pathv[0], '/') + 1);
-	globfree(&nodes);
-	fd = open(path, oflags | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+/**
+ * vpfn_card_open_primary:
+ * @name: name of the PCI device
+ * @oflags: flags for open(2)
+ *
+ * Returns: a file descriptor of its primary node, or a negative errno.
+ */
+int vpfn_card_open_primary(const char *name, int oflags)
+{
+	return open_node(name, "card*", oflags);
 }
 
 /**

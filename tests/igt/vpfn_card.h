@@ -28,6 +28,7 @@ int vpfn_card_unbind(const char *name);
 int vpfn_card_get(const char *name, const char *attribute, char *text, size_t size);
 int vpfn_card_set(const char *name, const char *attribute, const char *text);
 int vpfn_card_open(const char *name, int oflags);
+int vpfn_card_open_primary(const char *name, int oflags);
 
 int vpfn_debugfs_path(int fd, const char *file, char *path, size_t size);
 int vpfn_evict(int fd);

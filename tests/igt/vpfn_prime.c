@@ -1384,6 +1384,62 @@ static const struct {
 	  test_lifetime },
 };
 
+static int open_primary(int file)
+{
+	char name[VPFN_PCI_NAME];
+	int primary;
+
+	igt_assert_eq(vpfn_card_name(file, name), 0);
+	primary = vpfn_card_open_primary(name, O_RDWR);
+	igt_assert_lte(0, primary);
+	return primary;
+}
+
+/* A handle for an object of another file of the device, by its global name: not for render nodes. */
+static void open_by_name(int from, uint32_t handle, int to, struct vpfn_bo *bo)
+{
+	struct drm_gem_flink flink = { .handle = handle };
+	struct drm_gem_open arg = {};
+
+	igt_assert_eq(vpfn_ioctl(from, DRM_IOCTL_GEM_FLINK, &flink), 0);
+	arg.name = flink.name;
+	igt_assert_eq(vpfn_ioctl(to, DRM_IOCTL_GEM_OPEN, &arg), 0);
+	bo->handle = arg.handle;
+	bo->size = arg.size;
+}
+
+/*
+ * Each file imports a dma-buf as an object of its own, and all of them have the reservation of the
+ * exporter's. A job with two of them locks once, but has to bring both to where the buffer is.
+ */
+static void test_one_reservation(int exporter, int importer)
+{
+	int mine = open_primary(importer), other = open_primary(importer);
+	struct vpfn_bo first, second, theirs;
+	struct shared shared;
+
+	share(&shared, exporter, VRAM, 0x1e5);
+	import(mine, shared.dmabuf, &first);
+	import(other, shared.dmabuf, &theirs);
+	open_by_name(other, theirs.handle, mine, &second);
+	igt_assert_neq(second.handle, first.handle);
+
+	igt_assert_eq(vpfn_copy(mine, &second, SIZE / 2, &first, 0, SIZE / 2), 0);
+	igt_assert_eq(memcmp(shared.map, bytes_of(0x1e5), SIZE / 2), 0);
+	igt_assert_eq(memcmp((char *)shared.map + SIZE / 2, shared.map, SIZE / 2), 0);
+
+	/* The importers forget where it was. */
+	igt_assert_eq(vpfn_evict(exporter), 0);
+	write_by_cpu(shared.map, 0x1e6);
+	igt_assert_eq(vpfn_copy(mine, &second, SIZE / 2, &first, 0, SIZE / 2), 0);
+	igt_assert_eq(memcmp(shared.map, bytes_of(0x1e6), SIZE / 2), 0);
+	igt_assert_eq(memcmp((char *)shared.map + SIZE / 2, shared.map, SIZE / 2), 0);
+
+	close(mine);
+	close(other);
+	drop(&shared);
+}
+
 static const struct {
 	const char *name;
 	const char *describe;
@@ -1399,6 +1455,8 @@ static const struct {
 	  test_moves_while_written },
 	{ "move-waits", "A buffer does not go away under an importer's job.", test_move_waits },
 	{ "importer-closes", "An importer goes while his job waits.", test_importer_closes },
+	{ "one-reservation", "A job uses two imports of one buffer, before and after it moves.",
+	  test_one_reservation },
 	{ "import-dies", "A buffer moves whose importer has just given it up.", test_import_dies },
 	{ "swapped", "A buffer that is swapped out is imported.", test_swapped },
 };
