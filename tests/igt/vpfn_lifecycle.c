@@ -118,6 +118,14 @@ static void make_gate(struct vpfn_gate *gate)
 	igt_assert_eq(err, 0);
 }
 
+/* For others to get where they wait */
+static void pause_a_while(void)
+{
+	struct timespec pause = { .tv_nsec = VPFN_A_WHILE_NS };
+
+	nanosleep(&pause, NULL);
+}
+
 /* Plugging */
 
 static void require_host(void)
@@ -376,6 +384,76 @@ static void test_unbind_busy(void)
 	victim_bury(&victim);
 
 	igt_assert_eq(vpfn_host_hang(VPFN_HOST_SMALL, false), 0);
+	igt_assert_eq(vpfn_card_bind(small_name), 0);
+	check_works(small_name);
+}
+
+/* Unbinds the small card; it may take as long as those who are at work. */
+static void *unbind_small(void *result)
+{
+	*(int *)result = vpfn_card_unbind(small_name);
+	return NULL;
+}
+
+static void *touch(void *map)
+{
+	vpfn_load(map);
+	return NULL;
+}
+
+/*
+ * A touch waits for its buffer to be cleared, by an engine that hangs: who unbinds the driver waits
+ * for that touch, and so must not keep the engine from being reset.
+ */
+static void test_unbind_touched(void)
+{
+	int fd = open_card(small_name);
+	pthread_t thread;
+	struct vpfn_bo bo;
+	void *map;
+
+	require_host();
+	igt_assert_eq(vpfn_host_hang(VPFN_HOST_SMALL, true), 0);
+	igt_assert_eq(vpfn_bo_create_in(fd, VPFN_2M, VRAM, VISIBLE, &bo), 0);
+	igt_assert_eq(vpfn_bo_map(fd, &bo, &map), 0);
+	igt_assert_eq(pthread_create(&thread, NULL, touch, map), 0);
+	pause_a_while();
+
+	igt_assert_eq(vpfn_card_unbind(small_name), 0);
+	igt_assert_eq(pthread_join(thread, NULL), 0);
+	check_memory_of_its_own(map, 0xaa);
+	munmap(map, VPFN_2M);
+	close(fd);
+
+	igt_assert_eq(vpfn_host_hang(VPFN_HOST_SMALL, false), 0);
+	igt_assert_eq(vpfn_card_bind(small_name), 0);
+	check_works(small_name);
+}
+
+/*
+ * A job outlives its file while it waits for others. It belongs to a scheduler that must be there
+ * when the wait is over, though nobody else has the device any more.
+ */
+static void test_unbind_waited(void)
+{
+	const struct drm_vpfn_cmd nop = { .op = DRM_VPFN_CMD_NOP };
+	int fd = open_card(small_name), result = -EBUSY, job;
+	struct vpfn_gate gate;
+	pthread_t thread;
+
+	make_gate(&gate);
+	job = start(fd, nop, &gate);
+	close(fd);
+	igt_assert_eq(pthread_create(&thread, NULL, unbind_small, &result), 0);
+	igt_assert_eq(vpfn_sync_file_status(job, VPFN_A_WHILE_NS), -EBUSY);
+
+	igt_assert_eq(vpfn_gate_open(&gate), 0);
+	igt_assert_neq(vpfn_sync_file_status(job, VPFN_LONG_NS), -EBUSY);
+	igt_assert_eq(pthread_join(thread, NULL), 0);
+	igt_assert_eq(result, 0);
+	close(job);
+	vpfn_gate_remove(&gate);
+
 	igt_assert_eq(vpfn_card_bind(small_name), 0);
 	check_works(small_name);
 }
@@ -1509,9 +1587,7 @@ static void test_runtime_refused(void)
 	igt_assert_eq(vpfn_card_set(big_name, "power/autosuspend_delay_ms", "10"), 0);
 	igt_assert_eq(vpfn_card_set(big_name, "power/control", "auto"), 0);
 	for (int i = 0; i < 5; i++) {
-		struct timespec pause = { .tv_nsec = VPFN_A_WHILE_NS };
-
-		nanosleep(&pause, NULL);
+		pause_a_while();
 		igt_assert(!is_suspended(big_name));
 	}
 	hoard_check(&hoard);
@@ -1530,6 +1606,10 @@ static const struct {
 	  test_probe_fails },
 	{ "unbind-busy", "The driver is unbound while the engine has a job it cannot end.",
 	  test_unbind_busy },
+	{ "unbind-touched", "The driver is unbound while a touch waits for an engine that hangs.",
+	  test_unbind_touched },
+	{ "unbind-waited", "The driver is unbound while a job of a closed file waits.",
+	  test_unbind_waited },
 	{ "unbind-under-load", "The driver is unbound and bound while threads submit and map.",
 	  test_unbind_under_load },
 	{ "remove", "The device is removed by sysfs, with mappings, jobs and dma-bufs alive.",

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,6 +23,7 @@
 #include "vpfn_host.h"
 #include "vpfn_job.h"
 #include "vpfn_mem.h"
+#include "vpfn_pattern.h"
 #include "vpfn_report.h"
 #include "vpfn_view.h"
 
@@ -786,6 +788,44 @@ static void test_gone_idle(void)
 	assert_works(small);
 }
 
+/* What the device could not clear holds what others left there: nobody sees it, by no way. */
+static void test_uncleared(void)
+{
+	struct vpfn_bo fresh, there;
+	int file = open_small(), err;
+	char *fresh_map, *there_map;
+	uint64_t word;
+	void *map;
+
+	igt_assert_eq(vpfn_bo_create_in(file, SIZE, VRAM | SYSTEM, 0, &there), 0);
+	igt_assert_eq(vpfn_bo_map(file, &there, &map), 0);
+	there_map = map;
+	vpfn_store(there_map, 0x2ec);
+	igt_assert_eq(vpfn_evict(file), 0);
+	igt_assert_eq_u64(vpfn_load(there_map), 0x2ec);
+
+	pull_out();
+	igt_assert_eq(vpfn_bo_create_in(file, SIZE, VRAM,
+					DRM_VPFN_GEM_CREATE_CPU_ACCESS, &fresh), 0);
+	igt_assert_eq(vpfn_bo_map(file, &fresh, &map), 0);
+	fresh_map = map;
+	igt_assert_eq(vpfn_signal_of(fresh_map, VPFN_READ), SIGBUS);
+	igt_assert_eq(vpfn_signal_of(fresh_map + VPFN_PAGE, VPFN_WRITE), SIGBUS);
+	igt_assert_eq(vpfn_proc_mem(fresh_map, &word, sizeof(word), false), -EIO);
+	err = vpfn_fill(file, &fresh, 0, SIZE, 1);
+	igt_assert_f(is_refusal(err), "the answer is %d\n", err);
+
+	/* What the device did not have is still there. */
+	igt_assert_eq_u64(vpfn_load(there_map), 0x2ec);
+	munmap(fresh_map, SIZE);
+	munmap(there_map, SIZE);
+	close(file);
+
+	bring_back();
+	is_down = false;
+	assert_works(small);
+}
+
 /* The host takes the wedged device away and puts it back. */
 static void test_wedged_replug(void)
 {
@@ -840,6 +880,7 @@ static const struct {
 	  test_wedged },
 	{ "wedged-open", "A file that is open before a device comes back stays without it.",
 	  test_wedged_open },
+	{ "uncleared", "Nobody sees a buffer that the device could not clear.", test_uncleared },
 	{ "gone-idle", "The device goes while it has nothing to do.", test_gone_idle },
 	{ "wedged-replug", "A wedged device is unplugged and plugged in again.",
 	  test_wedged_replug },

@@ -204,7 +204,8 @@ struct drm_vpfn_sync {
  * for more than %DRM_VPFN_SUBMIT_CMDS_MAX commands or more than
  * %DRM_VPFN_SUBMIT_SYNCS_MAX syncs, or if the job does not fit into the engine's
  * ring, -ENOSPC or -ENOMEM if there is no room for all the buffers at once, -EIO
- * if the engine could not be reset after a failure.
+ * if the engine has been given up after a failure, or if that has cost a buffer its
+ * contents.
  */
 struct drm_vpfn_submit {
 	/** @cmds: pointer to @num_cmds struct drm_vpfn_cmd */
@@ -232,7 +233,7 @@ struct drm_vpfn_submit {
  * Waits for the engine, for moves of the buffer, and for other devices that share
  * it. Whether their work has failed is not said.
  *
- * Errors: -ETIME if the time has passed, -ERESTARTSYS if a signal came.
+ * Errors: -ETIME if the time has passed, -EINTR if a signal came.
  */
 struct drm_vpfn_wait {
 	/** @handle: the buffer */

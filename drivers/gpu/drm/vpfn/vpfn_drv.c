@@ -130,7 +130,7 @@ void vpfn_file_put(struct vpfn_file *vfile)
 /*
  * The jobs that have not begun end with -ESRCH, when what they wait for has happened. To
  * wait for that here, as drm_sched_entity_destroy() does, would let others' fences block
- * close(2).
+ * close(2). Only the last close(2) of a device that is gone waits, in vpfn_engine_fini().
  */
 static void vpfn_postclose(struct drm_device *drm, struct drm_file *file)
 {

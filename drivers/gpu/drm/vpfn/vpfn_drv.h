@@ -2,6 +2,7 @@
 #ifndef VPFN_DRV_H
 #define VPFN_DRV_H
 
+#include <linux/completion.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
@@ -50,7 +51,7 @@ struct vpfn_engine {
 	/** @entity: the queue of the driver's own jobs, which move and clear buffers */
 	struct drm_sched_entity entity;
 
-	/** @regs: the registers; valid inside drm_dev_enter() only */
+	/** @regs: the registers; valid until @unplugged */
 	void __iomem *regs;
 
 	/** @ring: the descriptors, in memory that the device reads */
@@ -77,8 +78,17 @@ struct vpfn_engine {
 	/** @idle_since: when the last job ended, for the account of the next */
 	ktime_t idle_since;
 
-	/** @wedged: a reset has failed, nothing runs any more; never goes back to false */
+	/** @wedged: the engine is given up, nothing runs any more; never goes back to false */
 	bool wedged;
+
+	/** @unplugged: the device is gone; never goes back to false */
+	bool unplugged;
+
+	/** @refs: held by the engine and by its jobs */
+	struct kref refs;
+
+	/** @released: the last of @refs is gone */
+	struct completion released;
 
 	/** @jobs_lock: protects @jobs and the DMA mappings of the jobs on it */
 	struct mutex jobs_lock;
@@ -153,6 +163,13 @@ struct vpfn_bo {
 	struct dma_buf *dma_buf;
 
 	/**
+	 * @lost: a move or the clearing has failed, which leaves bytes of others here:
+	 * vpfn_io_mem_reserve() shows them to nobody. Written before the fence of that move
+	 * is signalled, and read after; never goes back to false.
+	 */
+	bool lost;
+
+	/**
 	 * @dummy_page: what mappings of this buffer show once the device is
 	 * gone; allocated by the first fault after that. Protected by the
 	 * buffer's reservation.
@@ -197,6 +214,9 @@ struct vpfn_job {
 
 	/** @file: whose job it is; NULL for the driver's own */
 	struct vpfn_file *file;
+
+	/** @bo: the buffer that it moves; NULL for a client's. Its fence keeps it. */
+	struct vpfn_bo *bo;
 
 	/** @hw_fence: signalled when the device has passed @seqno */
 	struct dma_fence *hw_fence;

@@ -97,6 +97,12 @@ static void vpfn_job_unmap(struct vpfn_job *job)
 	}
 }
 
+/* The last job is gone, and so is who waits for that: see vpfn_engine_fini(). */
+static void vpfn_engine_release(struct kref *refs)
+{
+	complete(&container_of(refs, struct vpfn_engine, refs)->released);
+}
+
 static void vpfn_job_free(struct vpfn_job *job)
 {
 	struct vpfn_engine *engine = &job->vdev->engine;
@@ -116,6 +122,7 @@ static void vpfn_job_free(struct vpfn_job *job)
 		kfree(job->hw_fence);
 	kvfree(job->descs);
 	kfree(job);
+	kref_put(&engine->refs, vpfn_engine_release);
 }
 
 /**
@@ -161,6 +168,7 @@ struct vpfn_job *vpfn_job_create(struct vpfn_device *vdev, struct drm_file *file
 	if (ret)
 		goto err_pm;
 
+	kref_get(&engine->refs);
 	job->vdev = vdev;
 	job->max_descs = max_descs;
 	INIT_LIST_HEAD(&job->lists);
@@ -409,30 +417,31 @@ static void vpfn_ring_write(struct vpfn_engine *engine, struct vpfn_job *job)
 	writel(engine->tail, engine->regs + VPFN_REG_RING_TAIL);
 }
 
+/* A move that failed leaves a buffer with bytes that are not its own. */
+static void vpfn_job_lose_bo(struct vpfn_job *job)
+{
+	if (job->bo)
+		WRITE_ONCE(job->bo->lost, true);
+}
+
+/* Not inside of drm_dev_enter(), see vpfn_sched_timedout_job(). */
 static struct dma_fence *vpfn_sched_run_job(struct drm_sched_job *base)
 {
 	struct vpfn_job *job = to_vpfn_job(base);
 	struct vpfn_engine *engine = &job->vdev->engine;
-	struct dma_fence *fence = ERR_PTR(-EIO);
-	int idx;
 
-	if (!drm_dev_enter(&job->vdev->drm, &idx))
-		return ERR_PTR(-ENODEV);
+	guard(spinlock_irqsave)(&engine->lock);
 
-	scoped_guard(spinlock_irqsave, &engine->lock) {
-		if (engine->wedged)
-			break;
-
-		job->seqno = ++engine->seqno;
-		dma_fence_init(job->hw_fence, &vpfn_fence_ops, NULL, engine->fence_context,
-			       job->seqno);
-		fence = dma_fence_get(job->hw_fence);
-		list_add_tail(&job->pending, &engine->pending);
-		vpfn_ring_write(engine, job);
+	if (engine->unplugged || engine->wedged) {
+		vpfn_job_lose_bo(job);
+		return ERR_PTR(engine->unplugged ? -ENODEV : -EIO);
 	}
 
-	drm_dev_exit(idx);
-	return fence;
+	job->seqno = ++engine->seqno;
+	dma_fence_init(job->hw_fence, &vpfn_fence_ops, NULL, engine->fence_context, job->seqno);
+	list_add_tail(&job->pending, &engine->pending);
+	vpfn_ring_write(engine, job);
+	return dma_fence_get(job->hw_fence);
 }
 
 /* A job has left the ring, well or with @error; engine->lock is held. */
@@ -449,8 +458,10 @@ static void vpfn_job_end(struct vpfn_job *job, int error)
 
 	trace_vpfn_job(job->seqno, job->num_descs, job->attempts, error);
 	list_del(&job->pending);
-	if (error)
+	if (error) {
+		vpfn_job_lose_bo(job);
 		dma_fence_set_error(job->hw_fence, error);
+	}
 	dma_fence_signal(job->hw_fence);
 }
 
@@ -527,6 +538,17 @@ static void vpfn_engine_fail_all(struct vpfn_engine *engine, int error)
 		vpfn_job_end(job, error);
 }
 
+/*
+ * Give the engine up; engine->lock is held. It may not have stopped: it must not reach memory
+ * that others get from now on.
+ */
+static void vpfn_engine_wedge(struct vpfn_device *vdev)
+{
+	WRITE_ONCE(vdev->engine.wedged, true);
+	pci_clear_master(to_pci_dev(vdev->drm.dev));
+	vpfn_engine_fail_all(&vdev->engine, -EIO);
+}
+
 /* Write down what a developer wants to know of a failure; engine->lock is held. */
 static void vpfn_engine_snapshot(struct vpfn_engine *engine, const struct vpfn_job *guilty,
 				 char *text)
@@ -564,10 +586,26 @@ static void vpfn_engine_snapshot(struct vpfn_engine *engine, const struct vpfn_j
 	}
 }
 
+/* Tell the log, whoever collects core dumps, and the session manager. */
+static void vpfn_engine_report(struct vpfn_device *vdev, u32 error, char *snapshot)
+{
+	bool wedged = READ_ONCE(vdev->engine.wedged);
+
+	drm_notice(&vdev->drm, "engine %s, %s\n",
+		   error == ~0 ? "does not answer" : error ? "stopped with an error" : "hung",
+		   wedged ? "and is given up" : "reset");
+	if (snapshot)
+		dev_coredumpv(vdev->drm.dev, snapshot, strlen(snapshot), GFP_NOWAIT);
+	if (wedged)
+		drm_dev_wedged_event(&vdev->drm, DRM_WEDGE_RECOVERY_REBIND |
+						 DRM_WEDGE_RECOVERY_BUS_RESET, NULL);
+}
+
 /*
  * The device has stopped, or makes no progress. A client's job that was running
  * then fails; one of the driver's own, which moves somebody's data, is tried again,
- * and so is what stood behind.
+ * and so is what stood behind. If that fails, too, the engine is given up: jobs behind it
+ * may read what it should have cleared.
  */
 static void vpfn_engine_recover(struct vpfn_device *vdev)
 {
@@ -575,11 +613,16 @@ static void vpfn_engine_recover(struct vpfn_device *vdev)
 	struct vpfn_job *guilty;
 	char *snapshot;
 	u32 head, error;
+	bool obeys;
+	int idx;
 
 	/* Somebody who frees memory may wait for this reset: no waiting for memory here. */
 	snapshot = __vmalloc(VPFN_SNAPSHOT_SIZE, GFP_NOWAIT | __GFP_NOWARN | __GFP_ZERO);
 
 	scoped_guard(spinlock_irqsave, &engine->lock) {
+		if (engine->unplugged)
+			goto out_free;
+
 		/* A lost interrupt, or one that came just now; while the bit is set none comes */
 		if (!vpfn_engine_gone(engine)) {
 			writel(VPFN_INT_FENCE, engine->regs + VPFN_REG_INT_STATUS);
@@ -598,28 +641,23 @@ static void vpfn_engine_recover(struct vpfn_device *vdev)
 
 		if (snapshot)
 			vpfn_engine_snapshot(engine, guilty, snapshot);
-		WRITE_ONCE(engine->wedged, !vpfn_engine_reset(engine));
-		trace_vpfn_reset(guilty->seqno, error, !engine->wedged);
-		if (engine->wedged) {
-			vpfn_engine_fail_all(engine, -EIO);
+		obeys = vpfn_engine_reset(engine);
+		trace_vpfn_reset(guilty->seqno, error, obeys);
+		guilty->attempts++;
+		if (!obeys || guilty->attempts == VPFN_ATTEMPTS) {
+			vpfn_engine_wedge(vdev);
 		} else {
-			guilty->attempts++;
-			if (guilty->file || guilty->attempts == VPFN_ATTEMPTS)
+			if (guilty->file)
 				vpfn_job_end(guilty, error ? -EIO : -ETIME);
 			vpfn_engine_start(engine);
 		}
 	}
 
-	drm_notice(&vdev->drm, "engine %s, %s\n",
-		   error == ~0 ? "does not answer" : error ? "stopped with an error" : "hung",
-		   engine->wedged ? "and could not be reset" : "reset");
-	if (snapshot)
-		dev_coredumpv(vdev->drm.dev, snapshot, strlen(snapshot), GFP_NOWAIT);
-	if (engine->wedged)
-		drm_dev_wedged_event(&vdev->drm, DRM_WEDGE_RECOVERY_REBIND |
-						 DRM_WEDGE_RECOVERY_BUS_RESET, NULL);
-	return;
-
+	if (drm_dev_enter(&vdev->drm, &idx)) {
+		vpfn_engine_report(vdev, error, snapshot);
+		drm_dev_exit(idx);
+		return;
+	}
 out_free:
 	vfree(snapshot);
 }
@@ -627,17 +665,13 @@ out_free:
 /*
  * The scheduler's job is not of interest: the ring knows better which one runs. To
  * say "no hang" makes the scheduler take it back, and free it in its turn.
+ *
+ * Not inside of drm_dev_enter(): drm_dev_unplug() waits for faults that wait for moves there, and
+ * those may need this to end.
  */
 static enum drm_gpu_sched_stat vpfn_sched_timedout_job(struct drm_sched_job *base)
 {
-	struct vpfn_device *vdev = sched_to_vpfn_device(base->sched);
-	int idx;
-
-	if (!drm_dev_enter(&vdev->drm, &idx))
-		return DRM_GPU_SCHED_STAT_NO_HANG;
-
-	vpfn_engine_recover(vdev);
-	drm_dev_exit(idx);
+	vpfn_engine_recover(sched_to_vpfn_device(base->sched));
 	return DRM_GPU_SCHED_STAT_NO_HANG;
 }
 
@@ -659,12 +693,18 @@ static const struct drm_sched_backend_ops vpfn_sched_ops = {
 	.cancel_job = vpfn_sched_cancel_job,
 };
 
+/*
+ * The scheduler forgets jobs whose file is closed before it is their turn, but calls
+ * vpfn_sched_free_job() when what they wait for has happened: the engine must be there.
+ */
 static void vpfn_engine_fini(struct drm_device *drm, void *data)
 {
 	struct vpfn_engine *engine = data;
 
 	drm_sched_entity_destroy(&engine->entity);
 	drm_sched_fini(&engine->sched);
+	kref_put(&engine->refs, vpfn_engine_release);
+	wait_for_completion(&engine->released);
 }
 
 static int vpfn_engine_request_irqs(struct vpfn_device *vdev)
@@ -715,6 +755,8 @@ int vpfn_engine_init(struct vpfn_device *vdev, void __iomem *regs)
 	spin_lock_init(&engine->lock);
 	INIT_LIST_HEAD(&engine->pending);
 	INIT_LIST_HEAD(&engine->jobs);
+	kref_init(&engine->refs);
+	init_completion(&engine->released);
 	ret = drmm_mutex_init(&vdev->drm, &engine->jobs_lock);
 	if (ret)
 		return ret;
@@ -749,20 +791,23 @@ int vpfn_engine_init(struct vpfn_device *vdev, void __iomem *regs)
  * vpfn_engine_resume - start an engine that is stopped
  * @vdev: the device
  *
- * Return: 0, or -EIO with a line in the log.
+ * Return: 0, or -EIO with a line in the log; the jobs that wait for it fail then.
  */
 int vpfn_engine_resume(struct vpfn_device *vdev)
 {
 	struct vpfn_engine *engine = &vdev->engine;
+	bool obeys;
 
 	scoped_guard(spinlock_irqsave, &engine->lock) {
-		if (!vpfn_engine_reset(engine))
-			return dev_err_probe(vdev->drm.dev, -EIO, "cannot reset the engine\n");
-		vpfn_engine_start(engine);
+		obeys = vpfn_engine_reset(engine);
+		if (obeys)
+			vpfn_engine_start(engine);
+		else
+			vpfn_engine_wedge(vdev);
 	}
 
 	drm_sched_wqueue_start(&engine->sched);
-	return 0;
+	return obeys ? 0 : dev_err_probe(vdev->drm.dev, -EIO, "cannot reset the engine\n");
 }
 
 /**
@@ -793,7 +838,7 @@ void vpfn_engine_suspend(struct vpfn_device *vdev)
 
 /**
  * vpfn_engine_unplug - the device goes away
- * @vdev: the device, after drm_dev_unplug(): no job is being made or begun
+ * @vdev: the device, after drm_dev_unplug(): no job is being made
  *
  * Ends the jobs in the ring with -ENODEV, and gives back their DMA mappings: none may
  * outlive the driver's hold on the device. Jobs that are not in the ring fail when
@@ -805,7 +850,9 @@ void vpfn_engine_unplug(struct vpfn_device *vdev)
 	struct vpfn_job *job;
 
 	scoped_guard(spinlock_irqsave, &engine->lock) {
+		engine->unplugged = true;
 		vpfn_engine_reset(engine);
+		pci_clear_master(to_pci_dev(vdev->drm.dev));
 		vpfn_engine_fail_all(engine, -ENODEV);
 	}
 

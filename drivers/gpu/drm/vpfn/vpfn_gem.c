@@ -62,7 +62,6 @@ static const struct drm_gem_object_funcs vpfn_gem_funcs = {
 	.export = vpfn_gem_export,
 	.vmap = vpfn_gem_vmap,
 	.vunmap = vpfn_gem_vunmap,
-	.print_info = drm_gem_ttm_print_info,
 	.mmap = vpfn_gem_mmap,
 	.vm_ops = &vpfn_vm_ops,
 };

@@ -40,7 +40,10 @@ static int vpfn_dma_buf_attach(struct dma_buf *dma_buf, struct dma_buf_attachmen
 	return 0;
 }
 
-/* For an importer that cannot be told of moves; it waits for a move that is going on. */
+/*
+ * For importers that cannot be told of moves, and those that do not want them. Whoever maps the
+ * buffer waits for a move that is going on.
+ */
 static int vpfn_dma_buf_pin(struct dma_buf_attachment *attach)
 {
 	struct vpfn_bo *bo = gem_to_vpfn_bo(attach->dmabuf->priv);
@@ -104,6 +107,8 @@ static struct sg_table *vpfn_dma_buf_map(struct dma_buf_attachment *attach,
 		ret = vpfn_bo_make_visible(bo, &ctx);
 	else
 		ret = vpfn_bo_move_to_system(bo);
+	if (!ret && READ_ONCE(bo->lost))
+		ret = -EIO;
 
 	if (ret)
 		sgt = ERR_PTR(ret);

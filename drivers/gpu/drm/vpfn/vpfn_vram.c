@@ -5,7 +5,7 @@
  * There are two places: VRAM, of which the CPU may reach only the beginning, and
  * system memory (TTM_PL_SYSTEM), which the engine reaches by DMA. Every move waits
  * for all users of the buffer, runs on the engine and is pipelined: whoever comes
- * next waits for its fence.
+ * next waits for its fence. Without an engine the CPU moves what it can reach.
  */
 
 #include <linux/atomic.h>
@@ -284,7 +284,8 @@ int vpfn_bo_init(struct vpfn_device *vdev, struct vpfn_bo *bo, struct dma_resv *
  * It stays there until the reservation is given back and the fences in it are
  * signalled.
  *
- * Return: 0, or a negative errno, -ENOSPC or -ENOMEM if there is no room.
+ * Return: 0, or a negative errno, -ENOSPC or -ENOMEM if there is no room, -EIO if its
+ * contents are lost.
  */
 int vpfn_bo_validate(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 {
@@ -292,6 +293,9 @@ int vpfn_bo_validate(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 	struct ttm_place places[3] = { { .mem_type = TTM_PL_SYSTEM } };
 	struct ttm_placement placement = { .num_placement = 1, .placement = places };
 	int ret;
+
+	if (READ_ONCE(bo->lost))
+		return -EIO;
 
 	if (!bo->tbo.pin_count) {
 		if (bo->placement)
@@ -401,8 +405,9 @@ static bool vpfn_bo_eviction_valuable(struct ttm_buffer_object *tbo, const struc
 	struct vpfn_device *vdev = bdev_to_vpfn_device(tbo->bdev);
 
 	if (tbo->resource->mem_type == TTM_PL_VRAM &&
-	    (!vpfn_system_has_room(tbo->base.size) ||
-	     (READ_ONCE(vdev->engine.wedged) && !vpfn_vram_visible(vdev, tbo->resource))))
+	    (drm_dev_is_unplugged(&vdev->drm) || !vpfn_system_has_room(tbo->base.size) ||
+	     (READ_ONCE(vdev->engine.wedged) &&
+	      (!vpfn_vram_visible(vdev, tbo->resource) || READ_ONCE(to_vpfn_bo(tbo)->lost)))))
 		return false;
 
 	return ttm_bo_eviction_valuable(tbo, place);
@@ -429,6 +434,7 @@ static int vpfn_bo_move_by_engine(struct vpfn_bo *bo, bool evict, struct ttm_ope
 	job = vpfn_job_create(vdev, NULL, vpfn_job_num_descs(tbo->base.size));
 	if (IS_ERR(job))
 		return PTR_ERR(job);
+	job->bo = bo;
 
 	if (clear)
 		ret = vpfn_job_add(job, VPFN_OP_FILL, &dst, NULL, tbo->base.size, 0);
@@ -569,16 +575,20 @@ out_exit:
 /**
  * vpfn_io_mem_reserve - say where in the physical address space the CPU finds a resource
  * @bdev: the TTM device
- * @res: the resource
+ * @res: the resource of a buffer
  *
- * Fills in @res->bus. Calling it again changes nothing.
+ * Fills in @res->bus. Calling it again changes nothing. Whoever maps a buffer for the CPU,
+ * for user space or for the kernel, comes by here, when the moves of the buffer are done.
  *
- * Return: 0, or -EINVAL if it lies in VRAM, but beyond the BAR.
+ * Return: 0, -EINVAL if it lies in VRAM, but beyond the BAR, or -EIO if it holds bytes of
+ * others.
  */
 int vpfn_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *res)
 {
 	struct vpfn_device *vdev = bdev_to_vpfn_device(bdev);
 
+	if (READ_ONCE(to_vpfn_bo(res->bo)->lost))
+		return -EIO;
 	if (res->mem_type != TTM_PL_VRAM)
 		return 0;
 	if (!vpfn_vram_visible(vdev, res))
