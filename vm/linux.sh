@@ -7,7 +7,7 @@
 #        linux.sh FLAVOUR --build  builds it and prints the build directory instead
 # The flavour coverage is the debug one with a driver that counts which of its lines run;
 # gcov/ in the result says what the counts mean.
-# FLAVOUR-patched: that flavour with patches/linux/ applied, in a tree of its own
+# fast-patched, debug-patched: that flavour with patches/linux/ applied, in a tree of its own
 # LINUX_SRC: a tree of one's own to take instead; it is copied.
 
 . "$(dirname "$0")/lib.sh"

@@ -3,7 +3,7 @@
 # Would the tests notice if the driver broke a rule? Each patch of tests/mutants/ breaks one.
 # Builds the driver with it and runs the subtests that its line "Caught-by:" names, on the debug
 # kernel: one of them has to fail, or the kernel to complain or crash under it. A mutant that
-# they let pass meets all tests of the mappings, to say whether anybody notices. First of all the
+# they let pass meets most tests of the mappings, to say whether anybody notices. First of all the
 # same subtests must pass on the driver as it is.
 # Everything is in out/mutants/: mutants.json, and the files of each VM. The last line is the
 # count.
