@@ -75,10 +75,6 @@ static int create_stable(struct vpfn_disk *stable)
  */
 #define FILE_WITHOUT		{ "write-nowait" }
 
-/* Their struct file_operations have no FOP_DONTCACHE: kiocb_set_rw_flags(), include/linux/fs.h. */
-#define NO_DONTCACHE	{ "uncached-read", -EOPNOTSUPP, -EOPNOTSUPP }, \
-			{ "uncached-write", -EOPNOTSUPP, -EOPNOTSUPP }
-
 static const struct store stores[] = {
 	{
 		.name = "block",
@@ -128,7 +124,9 @@ static const struct store stores[] = {
 		.exceptions = {
 			/* It is more than a page: btrfs_dio_iomap_begin(). */
 			{ "read-nowait", -EAGAIN, -EAGAIN },
-			NO_DONTCACHE,
+			/* No FOP_DONTCACHE: kiocb_set_rw_flags(), include/linux/fs.h. */
+			{ "uncached-read", -EOPNOTSUPP, -EOPNOTSUPP },
+			{ "uncached-write", -EOPNOTSUPP, -EOPNOTSUPP },
 		},
 	}, {
 		.name = "tmpfs",
@@ -141,7 +139,9 @@ static const struct store stores[] = {
 			/* shmem_file_open() gives no FMODE_NOWAIT. */
 			{ "read-nowait", -EOPNOTSUPP, -EOPNOTSUPP },
 			{ "write-nowait", -EOPNOTSUPP, -EOPNOTSUPP },
-			NO_DONTCACHE,
+			/* Nor has it FOP_DONTCACHE. */
+			{ "uncached-read", -EOPNOTSUPP, -EOPNOTSUPP },
+			{ "uncached-write", -EOPNOTSUPP, -EOPNOTSUPP },
 		},
 	},
 };

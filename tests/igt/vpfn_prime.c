@@ -1395,7 +1395,7 @@ static int open_primary(int file)
 	return primary;
 }
 
-/* A handle for an object of another file of the device, by its global name: not for render nodes. */
+/* A handle for an object of another file, by its global name, which render nodes have not. */
 static void open_by_name(int from, uint32_t handle, int to, struct vpfn_bo *bo)
 {
 	struct drm_gem_flink flink = { .handle = handle };

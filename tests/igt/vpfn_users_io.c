@@ -357,10 +357,12 @@ static const struct io write_hipri = DIRECT(WRITE, .submit = by_vector, .rwf = R
 static const struct io write_dsync = DIRECT(WRITE, .submit = by_vector, .rwf = RWF_DSYNC);
 static const struct io write_sync = DIRECT(WRITE, .submit = by_vector, .rwf = RWF_SYNC);
 static const struct io write_append = DIRECT(WRITE, .submit = by_vector, .rwf = RWF_APPEND);
+
 static const struct io write_noappend = {
 	.submit = by_vector, .kind = VPFN_IO_WRITE, .write = true,
 	.oflags = O_DIRECT | O_APPEND, .rwf = RWF_NOAPPEND,
 };
+
 static const struct io aio_read = DIRECT(READ, .submit = by_aio);
 static const struct io aio_write = DIRECT(WRITE, .submit = by_aio);
 static const struct io uring_read = DIRECT(READ, .submit = by_uring);
