@@ -240,14 +240,25 @@ static int vpfn_submission_add_in_syncs(struct vpfn_submission *sub)
 	return 0;
 }
 
+static int vpfn_submission_lock(struct vpfn_submission *sub)
+{
+	const struct vpfn_cmd *end = sub->cmds + sub->args->num_cmds, *cmd;
+	int ret = 0;
+
+	for (cmd = sub->cmds; !ret && cmd < end; cmd++) {
+		if (cmd->src)
+			ret = drm_exec_lock_obj(&sub->exec, cmd->src);
+		if (!ret && cmd->dst)
+			ret = drm_exec_lock_obj(&sub->exec, cmd->dst);
+	}
+	return ret;
+}
+
 /* Bring a buffer to where the engine can use it, with room for the fence of the job. */
-static int vpfn_submission_prepare(struct vpfn_submission *sub, struct drm_gem_object *obj)
+static int vpfn_submission_prepare(struct drm_gem_object *obj)
 {
 	struct ttm_operation_ctx ctx = { .interruptible = true, .gfp_retry_mayfail = true };
 	int ret;
-
-	if (!obj)
-		return 0;
 
 	ret = vpfn_bo_validate(gem_to_vpfn_bo(obj), &ctx);
 	if (ret)
@@ -257,23 +268,17 @@ static int vpfn_submission_prepare(struct vpfn_submission *sub, struct drm_gem_o
 	return dma_resv_reserve_fences(obj->resv, 2);
 }
 
-static int vpfn_submission_lock_obj(struct vpfn_submission *sub, struct drm_gem_object *obj)
-{
-	return obj ? drm_exec_lock_obj(&sub->exec, obj) : 0;
-}
-
-/* Do the same to all buffers, until it fails. Those of two commands may be one. */
-static int vpfn_submission_for_each_obj(struct vpfn_submission *sub,
-					int (*call)(struct vpfn_submission *sub,
-						    struct drm_gem_object *obj))
+/* By the commands: drm_exec's list has one of several buffers with the same reservation. */
+static int vpfn_submission_validate(struct vpfn_submission *sub)
 {
 	const struct vpfn_cmd *end = sub->cmds + sub->args->num_cmds, *cmd;
 	int ret = 0;
 
 	for (cmd = sub->cmds; !ret && cmd < end; cmd++) {
-		ret = call(sub, cmd->src);
-		if (!ret)
-			ret = call(sub, cmd->dst);
+		if (cmd->src)
+			ret = vpfn_submission_prepare(cmd->src);
+		if (!ret && cmd->dst)
+			ret = vpfn_submission_prepare(cmd->dst);
 	}
 	return ret;
 }
@@ -331,10 +336,9 @@ static void vpfn_submission_push(struct vpfn_submission *sub)
 }
 
 /*
- * Reserve all buffers, so that they keep their places until the fence of the job is in them, and
- * bring them there; none pushes out another of the same job. All inside the loop, as long as
- * TTM may reserve others, to evict them. And by the commands: drm_exec's list has one of several
- * buffers with the same reservation.
+ * Lock all buffers, so that they keep their places until the fence of the job is in them, and
+ * bring them there; none pushes out another of the same job. All inside the loop: TTM may lock
+ * others, to evict them, as long as drm_exec is not done.
  */
 static int vpfn_submission_reserve(struct vpfn_submission *sub)
 {
@@ -342,10 +346,10 @@ static int vpfn_submission_reserve(struct vpfn_submission *sub)
 
 	drm_exec_init(&sub->exec, DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES, 0);
 	drm_exec_until_all_locked(&sub->exec) {
-		ret = vpfn_submission_for_each_obj(sub, vpfn_submission_lock_obj);
+		ret = vpfn_submission_lock(sub);
 		drm_exec_retry_on_contention(&sub->exec);
 		if (!ret)
-			ret = vpfn_submission_for_each_obj(sub, vpfn_submission_prepare);
+			ret = vpfn_submission_validate(sub);
 	}
 	if (ret)
 		drm_exec_fini(&sub->exec);
