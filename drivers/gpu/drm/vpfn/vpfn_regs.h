@@ -25,22 +25,28 @@
 #define VPFN_REG_VRAM_SIZE_HI    0x0c  /* RO: bytes of VRAM, bits 63:32 */
 #define VPFN_REG_VISIBLE_SIZE_LO 0x10  /* RO: bytes of BAR 2, bits 31:0 */
 #define VPFN_REG_VISIBLE_SIZE_HI 0x14  /* RO: bytes of BAR 2, bits 63:32 */
+#define VPFN_REG_GART_SIZE_LO    0x18  /* RO: bytes of the GART window, 31:0 */
+#define VPFN_REG_GART_SIZE_HI    0x1c  /* RO: bytes of the GART window, 63:32 */
 #define VPFN_REG_CTRL            0x20  /* RW: VPFN_CTRL_* */
 #define VPFN_REG_STATUS          0x24  /* RO: VPFN_STATUS_* */
 #define VPFN_REG_ERROR           0x28  /* RO: VPFN_ERROR_*, why it stopped */
 #define VPFN_REG_ERROR_INDEX     0x2c  /* RO: RING_HEAD when it stopped */
-/* RING_BASE, RING_SIZE and FENCE are read-only while the engine is enabled. */
-#define VPFN_REG_RING_BASE_LO    0x30  /* RW: address of the ring, bits 31:6 */
-#define VPFN_REG_RING_BASE_HI    0x34  /* RW: address of the ring, bits 63:32 */
-#define VPFN_REG_RING_SIZE       0x38  /* RW: descriptors in the ring */
-#define VPFN_REG_RING_HEAD       0x3c  /* RO: descriptor that runs or is next */
-#define VPFN_REG_RING_TAIL       0x40  /* RW: end of the work; the doorbell */
-#define VPFN_REG_FENCE           0x44  /* RW: value of the last fence passed */
-#define VPFN_REG_INT_STATUS      0x48  /* RW1C: VPFN_INT_* */
-#define VPFN_REG_INT_ENABLE      0x4c  /* RW: VPFN_INT_* */
+#define VPFN_REG_ERROR_ADDR_LO   0x30  /* RO: engine address, bits 31:0 */
+#define VPFN_REG_ERROR_ADDR_HI   0x34  /* RO: engine address, bits 63:32 */
+/* GART_BASE, RING_BASE, RING_SIZE and FENCE are read-only while enabled. */
+#define VPFN_REG_GART_BASE_LO    0x38  /* RW: bus address, bits 31:12 */
+#define VPFN_REG_GART_BASE_HI    0x3c  /* RW: bus address, bits 63:32 */
+#define VPFN_REG_RING_BASE_LO    0x40  /* RW: bus address, bits 31:6 */
+#define VPFN_REG_RING_BASE_HI    0x44  /* RW: bus address, bits 63:32 */
+#define VPFN_REG_RING_SIZE       0x48  /* RW: descriptors in the ring */
+#define VPFN_REG_RING_HEAD       0x4c  /* RO: descriptor that runs or is next */
+#define VPFN_REG_RING_TAIL       0x50  /* RW: end of the work; the doorbell */
+#define VPFN_REG_FENCE           0x54  /* RW: value of the last fence passed */
+#define VPFN_REG_INT_STATUS      0x58  /* RW1C: VPFN_INT_* */
+#define VPFN_REG_INT_ENABLE      0x5c  /* RW: VPFN_INT_* */
 
 #define VPFN_ID                  0x4e465056 /* "VPFN" in memory */
-#define VPFN_REVISION            2
+#define VPFN_REVISION            3
 
 #define VPFN_CTRL_ENABLE         0x1
 #define VPFN_CTRL_RESET          0x2   /* reads as 0 */
@@ -51,14 +57,13 @@
 #define VPFN_ERROR_NONE          0
 #define VPFN_ERROR_RING          1     /* RING_BASE or RING_SIZE is invalid */
 #define VPFN_ERROR_TAIL          2     /* RING_TAIL is not below RING_SIZE */
-#define VPFN_ERROR_FETCH         3     /* descriptor or entry cannot be read */
+#define VPFN_ERROR_FETCH         3     /* a descriptor cannot be read */
 #define VPFN_ERROR_OP            4     /* unknown operation */
 #define VPFN_ERROR_RESERVED      5     /* what must be 0 is not */
-#define VPFN_ERROR_SPACE         6     /* operand in a space it cannot have */
-#define VPFN_ERROR_LENGTH        7     /* LENGTH or a count is out of range */
-#define VPFN_ERROR_ADDRESS       8     /* operand beyond VRAM or 2^64 */
-#define VPFN_ERROR_LIST          9     /* bad entry, or another length in all */
-#define VPFN_ERROR_DMA           10    /* data cannot be read or written */
+#define VPFN_ERROR_LENGTH        6     /* LENGTH is out of range */
+#define VPFN_ERROR_ADDRESS       7     /* operand outside VRAM and the GART */
+#define VPFN_ERROR_GART          8     /* GART entry unreadable or invalid */
+#define VPFN_ERROR_DMA           9     /* data cannot be read or written */
 
 /* Bits of INT_STATUS and INT_ENABLE, and the MSI-X vectors of those numbers. */
 #define VPFN_VECTOR_FENCE        0
@@ -70,20 +75,27 @@
 #define VPFN_RING_SIZE_MIN       2
 #define VPFN_RING_SIZE_MAX       65536
 
+/*
+ * Engine addresses: VRAM from 0 on; from VPFN_GART_START on the GART window,
+ * whose pages the table at GART_BASE maps to PCI bus addresses.
+ */
+#define VPFN_GART_START          0x10000000000
+#define VPFN_GART_PAGE_SIZE      4096
+
+/* An entry of the GART table: 64 bits, little endian; the other bits are 0. */
+#define VPFN_GART_ENTRY_SIZE     8
+#define VPFN_GART_VALID          0x1
+#define VPFN_GART_ADDR_MASK      0xfffffffffffff000
+
 /* A descriptor: offsets of its fields, little endian; the other bytes are 0. */
 #define VPFN_DESC_SIZE           64
 #define VPFN_DESC_OP             0x00  /* 8 bits: VPFN_OP_* */
 #define VPFN_DESC_FLAGS          0x01  /* 8 bits: VPFN_FLAG_* */
-#define VPFN_DESC_SRC_SPACE      0x02  /* 8 bits: VPFN_SPACE_* */
-#define VPFN_DESC_DST_SPACE      0x03  /* 8 bits: VPFN_SPACE_* */
 #define VPFN_DESC_FENCE          0x04  /* 32 bits */
 #define VPFN_DESC_LENGTH         0x08  /* 64 bits: bytes */
-#define VPFN_DESC_SRC_ADDR       0x10  /* 64 bits */
-#define VPFN_DESC_DST_ADDR       0x18  /* 64 bits */
-#define VPFN_DESC_SRC_COUNT      0x20  /* 32 bits: entries of a list */
-#define VPFN_DESC_DST_COUNT      0x24  /* 32 bits: entries of a list */
-#define VPFN_DESC_PATTERN        0x28  /* 32 bits */
-#define VPFN_DESC_RESERVED       0x2c  /* from here to the end */
+#define VPFN_DESC_SRC_ADDR       0x10  /* 64 bits: engine address */
+#define VPFN_DESC_DST_ADDR       0x18  /* 64 bits: engine address */
+#define VPFN_DESC_PATTERN        0x20  /* 32 bits */
 
 #define VPFN_OP_NOP              0
 #define VPFN_OP_FILL             1
@@ -93,21 +105,8 @@
 #define VPFN_FLAG_FENCE          0x1   /* FENCE becomes VPFN_DESC_FENCE */
 #define VPFN_FLAG_INTERRUPT      0x2   /* sets VPFN_INT_FENCE */
 
-#define VPFN_SPACE_NONE          0     /* the operation has no such operand */
-#define VPFN_SPACE_VRAM          1     /* address: offset into VRAM */
-#define VPFN_SPACE_SYSTEM        2     /* address: PCI bus address */
-#define VPFN_SPACE_LIST          3     /* address: PCI bus address of a list */
-
 /* Bytes that one descriptor may process, and that CRC32C writes. */
 #define VPFN_LENGTH_MAX          0x1000000000
 #define VPFN_CRC_SIZE            4
-
-/* An entry of a list: offsets of its fields, little endian. */
-#define VPFN_ENTRY_SIZE          16
-#define VPFN_ENTRY_ADDR          0x00  /* 64 bits: PCI bus address */
-#define VPFN_ENTRY_LENGTH        0x08  /* 32 bits: bytes, not 0 */
-#define VPFN_ENTRY_RESERVED      0x0c  /* 32 bits: 0 */
-
-#define VPFN_LIST_MAX            65536
 
 #endif /* VPFN_REGS_H */
