@@ -1,20 +1,21 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * How the driver looks from outside.
+ * What can be seen from outside: files in debugfs.
  */
 
 #include <linux/debugfs.h>
 #include <linux/fs.h>
+#include <linux/idr.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
 #include <linux/sched/mm.h>
 #include <linux/seq_file.h>
+#include <linux/workqueue.h>
 
 #include <drm/drm_debugfs.h>
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
-#include <drm/drm_print.h>
-#include <drm/ttm/ttm_resource.h>
+#include <drm/drm_gem_ttm_helper.h>
 
 #include "vpfn_drv.h"
 
@@ -85,49 +86,42 @@ static const struct file_operations vpfn_leaf_fops = {
 };
 
 /*
- * "buffers": a line for each handle of each open file, with the client's id, the
- * handle, the size in bytes, where it lies (vram or system), the offset there, and how
- * often it is pinned.
+ * "buffers": a line for each handle of each DRM file, with the client's id, the handle, the size
+ * in bytes, where it lies (vram, gart or system), the offset there, and how often it is pinned.
+ * Takes no reservation: drm_open() would wait for the tasks that hold it.
  */
 static int vpfn_buffers_show(struct seq_file *m, void *unused)
 {
+	static const char * const places[] = {
+		[TTM_PL_SYSTEM] = "system",
+		[TTM_PL_TT] = "gart",
+		[TTM_PL_VRAM] = "vram",
+	};
 	struct drm_debugfs_entry *entry = m->private;
 	struct drm_device *drm = entry->dev;
+	struct ttm_buffer_object *tbo;
+	struct drm_gem_object *obj;
 	struct drm_file *file;
-	struct vpfn_bo *bo;
+	u64 offset;
 	int handle;
+	u32 place;
 
 	guard(mutex)(&drm->filelist_mutex);
 	list_for_each_entry(file, &drm->filelist, lhead) {
-		for (handle = 0; (bo = vpfn_file_next_bo(file, &handle)); handle++) {
-			seq_printf(m, "client=%llu handle=%d size=%zu", file->client_id, handle,
-				   bo->tbo.base.size);
-			if (vpfn_bo_is_in_vram(bo))
-				seq_printf(m, " place=vram offset=%#llx",
-					   (u64)bo->tbo.resource->start << PAGE_SHIFT);
-			else
-				seq_puts(m, " place=system");
-			seq_printf(m, " pinned=%u\n", bo->tbo.pin_count);
-			vpfn_bo_unlock_put(bo);
+		guard(spinlock)(&file->table_lock);
+		idr_for_each_entry(&file->object_idr, obj, handle) {
+			tbo = drm_gem_ttm_of_gem(obj);
+			place = vpfn_ttm_place(tbo, &offset);
+			seq_printf(m, "client=%llu handle=%d size=%zu place=%s offset=%#llx pinned=%u\n",
+				   file->client_id, handle, obj->size, places[place], offset,
+				   READ_ONCE(tbo->pin_count));
 		}
 	}
 	return 0;
 }
 
-/* "vram": which ranges of VRAM are taken */
-static int vpfn_vram_show(struct seq_file *m, void *unused)
-{
-	struct drm_debugfs_entry *entry = m->private;
-	struct vpfn_device *vdev = to_vpfn_device(entry->dev);
-	struct drm_printer p = drm_seq_file_printer(m);
-
-	ttm_resource_manager_debug(ttm_manager_type(&vdev->bdev, TTM_PL_VRAM), &p);
-	return 0;
-}
-
 static const struct drm_debugfs_info vpfn_debugfs_files[] = {
 	{ "buffers", vpfn_buffers_show },
-	{ "vram", vpfn_vram_show },
 };
 
 /* "evict": writing 1 moves all that can be moved out of VRAM. */
@@ -141,8 +135,9 @@ static int vpfn_evict_set(void *data, u64 value)
 	if (!drm_dev_enter(&vdev->drm, &idx))
 		return -ENODEV;
 
-	ret = vpfn_vram_evict(vdev);
-	vpfn_vram_drain(vdev);
+	ret = vpfn_bo_evict_vram(vdev);
+	/* Wait until the engine has left the old places. */
+	flush_workqueue(vdev->bdev.wq);
 	drm_dev_exit(idx);
 	return ret;
 }
@@ -160,4 +155,8 @@ void vpfn_debugfs_init(struct drm_minor *minor)
 	debugfs_create_file("leaf", 0400, minor->debugfs_root, NULL, &vpfn_leaf_fops);
 	debugfs_create_file_unsafe("evict", 0200, minor->debugfs_root, vdev, &vpfn_evict_fops);
 	drm_debugfs_add_files(minor->dev, vpfn_debugfs_files, ARRAY_SIZE(vpfn_debugfs_files));
+	ttm_resource_manager_create_debugfs(ttm_manager_type(&vdev->bdev, TTM_PL_VRAM),
+					    minor->debugfs_root, "vram");
+	ttm_resource_manager_create_debugfs(ttm_manager_type(&vdev->bdev, TTM_PL_TT),
+					    minor->debugfs_root, "gart");
 }

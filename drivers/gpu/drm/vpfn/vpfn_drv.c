@@ -1,15 +1,17 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * How the device comes and goes.
+ * How the device comes and goes: probe, remove, suspend, reset, module parameters.
  */
 
+#include <linux/cc_platform.h>
 #include <linux/dma-mapping.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/pm_runtime.h>
-#include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/wait_bit.h>
+#include <linux/workqueue.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
@@ -18,28 +20,27 @@
 #include <drm/vpfn_drm.h>
 
 #include "vpfn_drv.h"
-#include "vpfn_regs.h"
 
-static const char * const vpfn_leaf_names[] = {
-	[VPFN_LEAF_PTE] = "pte",
-	[VPFN_LEAF_PMD] = "pmd",
-	[VPFN_LEAF_PUD] = "pud",
-};
+static const char * const vpfn_leaf_names[] = { "pte", "pmd", "pud" };
+static const unsigned int vpfn_leaf_orders[] = { 0, PMD_ORDER, PUD_ORDER };
 
 static int vpfn_leaf_param_set(const char *val, const struct kernel_param *kp)
 {
-	int leaf = sysfs_match_string(vpfn_leaf_names, val);
+	int i = sysfs_match_string(vpfn_leaf_names, val);
 
-	if (leaf < 0)
-		return leaf;
+	if (i < 0)
+		return i;
 
-	WRITE_ONCE(*(enum vpfn_leaf *)kp->arg, leaf);
+	WRITE_ONCE(vpfn_largest_leaf, vpfn_leaf_orders[i]);
 	return 0;
 }
 
 static int vpfn_leaf_param_get(char *buffer, const struct kernel_param *kp)
 {
-	return sysfs_emit(buffer, "%s\n", vpfn_leaf_names[READ_ONCE(*(enum vpfn_leaf *)kp->arg)]);
+	unsigned int order = READ_ONCE(vpfn_largest_leaf);
+
+	return sysfs_emit(buffer, "%s\n", vpfn_leaf_names[(order >= PMD_ORDER) +
+							  (order >= PUD_ORDER)]);
 }
 
 static const struct kernel_param_ops vpfn_leaf_param_ops = {
@@ -47,22 +48,10 @@ static const struct kernel_param_ops vpfn_leaf_param_ops = {
 	.get = vpfn_leaf_param_get,
 };
 
-static enum vpfn_leaf largest_leaf = VPFN_LEAF_PUD;
-module_param_cb(largest_leaf, &vpfn_leaf_param_ops, &largest_leaf, 0644);
+/* Root may change it at any time; existing page-table entries stay. */
+module_param_cb(largest_leaf, &vpfn_leaf_param_ops, NULL, 0644);
 MODULE_PARM_DESC(largest_leaf,
-		 "Largest page-table entry for mappings of VRAM: pte, pmd or pud (default: pud)");
-
-/**
- * vpfn_largest_leaf - the largest leaf that the administrator allows
- *
- * Root may change the answer at any time; what is already mapped stays as it is.
- *
- * Return: the value of the module parameter largest_leaf.
- */
-enum vpfn_leaf vpfn_largest_leaf(void)
-{
-	return READ_ONCE(largest_leaf);
-}
+		 "Largest page-table entry for mappings of buffers: pte, pmd or pud (default: pud)");
 
 static int vpfn_ioctl_get_param(struct drm_device *drm, void *data, struct drm_file *file)
 {
@@ -94,50 +83,18 @@ static const struct drm_ioctl_desc vpfn_ioctls[] = {
 
 static int vpfn_open(struct drm_device *drm, struct drm_file *file)
 {
-	struct drm_gpu_scheduler *sched = &to_vpfn_device(drm)->engine.sched;
-	struct vpfn_file *vfile;
-	int ret;
+	struct vpfn_queue *queue = vpfn_queue_create(to_vpfn_device(drm),
+						     DRM_SCHED_PRIORITY_NORMAL);
 
-	vfile = kzalloc_obj(*vfile, GFP_KERNEL_ACCOUNT);
-	if (!vfile)
-		return -ENOMEM;
-
-	ret = drm_sched_entity_init(&vfile->entity, DRM_SCHED_PRIORITY_NORMAL, &sched, 1, NULL);
-	if (ret) {
-		kfree(vfile);
-		return ret;
-	}
-
-	kref_init(&vfile->refs);
-	file->driver_priv = vfile;
+	if (IS_ERR(queue))
+		return PTR_ERR(queue);
+	file->driver_priv = queue;
 	return 0;
 }
 
-static void vpfn_file_free(struct kref *refs)
-{
-	kfree(container_of(refs, struct vpfn_file, refs));
-}
-
-/**
- * vpfn_file_put - give back a reference
- * @vfile: the file's data, which lives until its last job is freed
- */
-void vpfn_file_put(struct vpfn_file *vfile)
-{
-	kref_put(&vfile->refs, vpfn_file_free);
-}
-
-/*
- * The jobs that have not begun end with -ESRCH, when what they wait for has happened. To
- * wait for that here, as drm_sched_entity_destroy() does, would let others' fences block
- * close(2). Only the last close(2) of a device that is gone waits, in vpfn_engine_fini().
- */
 static void vpfn_postclose(struct drm_device *drm, struct drm_file *file)
 {
-	struct vpfn_file *vfile = file->driver_priv;
-
-	drm_sched_entity_fini(&vfile->entity);
-	vpfn_file_put(vfile);
+	vpfn_queue_close(file->driver_priv);
 }
 
 static const struct file_operations vpfn_fops = {
@@ -175,59 +132,34 @@ static const struct drm_driver vpfn_driver = {
 	.minor = 0,
 };
 
-/**
- * vpfn_pm_get - wake the device, and keep it awake
- * @vdev: the device
- *
- * The task that suspends the device uses it, too: to save VRAM. It must not wait
- * for itself.
- *
- * Return: 0 or a negative errno.
- */
-int vpfn_pm_get(struct vpfn_device *vdev)
-{
-	if (READ_ONCE(vdev->suspending) == current) {
-		pm_runtime_get_noresume(vdev->drm.dev);
-		return 0;
-	}
-	return pm_runtime_resume_and_get(vdev->drm.dev);
-}
-
-/**
- * vpfn_pm_put - let the device sleep again
- * @vdev: the device
- */
-void vpfn_pm_put(struct vpfn_device *vdev)
-{
-	pm_runtime_mark_last_busy(vdev->drm.dev);
-	pm_runtime_put_autosuspend(vdev->drm.dev);
-}
-
-/* A sleeping device may lose the contents of VRAM: they go to system memory. */
+/* VRAM loses its contents while the device sleeps: evict it. */
 static int vpfn_pm_save_vram(struct vpfn_device *vdev)
 {
 	int ret;
 
 	WRITE_ONCE(vdev->suspending, current);
-	ret = vpfn_vram_evict(vdev);
+	ret = vpfn_bo_evict_vram(vdev);
 	WRITE_ONCE(vdev->suspending, NULL);
 	return ret;
 }
 
-/* The last moment at which memory can be had, all other devices being awake */
+static bool vpfn_pm_vram_is_empty(struct vpfn_device *vdev)
+{
+	return !ttm_resource_manager_usage(ttm_manager_type(&vdev->bdev, TTM_PL_VRAM));
+}
+
+/* Evict before other devices suspend, while reclaim still works. */
 static int vpfn_pm_prepare(struct device *dev)
 {
 	struct vpfn_device *vdev = dev_get_drvdata(dev);
 	int ret;
 
-	/* What came to VRAM a moment ago may not have left its old place: that is room. */
-	vpfn_vram_drain(vdev);
 	ret = vpfn_pm_save_vram(vdev);
 	if (ret)
 		return ret;
 
-	vpfn_vram_drain(vdev);
-	return vpfn_vram_is_empty(vdev) ? 0 : -EBUSY;
+	flush_workqueue(vdev->bdev.wq);
+	return vpfn_pm_vram_is_empty(vdev) ? 0 : -EBUSY;
 }
 
 static int vpfn_pm_suspend(struct device *dev)
@@ -245,11 +177,8 @@ static int vpfn_pm_runtime_suspend(struct device *dev)
 {
 	struct vpfn_device *vdev = dev_get_drvdata(dev);
 
-	/*
-	 * -EBUSY: not now; any other errno would forbid all further attempts. The end of
-	 * the last move is the next occasion.
-	 */
-	if (vpfn_pm_save_vram(vdev) || !vpfn_vram_is_empty(vdev))
+	/* Any errno but -EBUSY would forbid further attempts. The last move's end makes one. */
+	if (vpfn_pm_save_vram(vdev) || !vpfn_pm_vram_is_empty(vdev))
 		return -EBUSY;
 
 	vpfn_engine_suspend(vdev);
@@ -267,10 +196,11 @@ static u64 vpfn_read64(void __iomem *regs, unsigned int lo, unsigned int hi)
 	return (u64)readl(regs + hi) << 32 | readl(regs + lo);
 }
 
-/* Make sure that this is a device we know, and ask it for the sizes of its memory. */
+/* Check that the device is one that this driver knows, and read the sizes of its memories. */
 static int vpfn_identify(struct vpfn_device *vdev, void __iomem *regs)
 {
 	struct pci_dev *pdev = to_pci_dev(vdev->drm.dev);
+	u64 bar_size = pci_resource_len(pdev, VPFN_BAR_VRAM);
 	u32 id, revision;
 
 	id = readl(regs + VPFN_REG_ID);
@@ -282,15 +212,33 @@ static int vpfn_identify(struct vpfn_device *vdev, void __iomem *regs)
 		return dev_err_probe(&pdev->dev, -ENODEV, "unknown revision %u\n", revision);
 
 	vdev->vram_size = vpfn_read64(regs, VPFN_REG_VRAM_SIZE_LO, VPFN_REG_VRAM_SIZE_HI);
-	vdev->visible_size = vpfn_read64(regs, VPFN_REG_VISIBLE_SIZE_LO,
-					 VPFN_REG_VISIBLE_SIZE_HI);
+	vdev->visible_size = vpfn_read64(regs, VPFN_REG_VISIBLE_SIZE_LO, VPFN_REG_VISIBLE_SIZE_HI);
+	vdev->gart_size = vpfn_read64(regs, VPFN_REG_GART_SIZE_LO, VPFN_REG_GART_SIZE_HI);
 	if (!vdev->visible_size || !PAGE_ALIGNED(vdev->visible_size) ||
 	    !PAGE_ALIGNED(vdev->vram_size) || vdev->visible_size > vdev->vram_size ||
-	    vdev->visible_size != pci_resource_len(pdev, VPFN_BAR_VRAM))
+	    vdev->visible_size != bar_size || vdev->vram_size > VPFN_GART_START ||
+	    !vdev->gart_size || !PAGE_ALIGNED(vdev->gart_size))
 		return dev_err_probe(&pdev->dev, -ENODEV,
-				     "%#llx bytes of %#llx visible in a BAR of %#llx bytes\n",
-				     vdev->visible_size, vdev->vram_size,
-				     (u64)pci_resource_len(pdev, VPFN_BAR_VRAM));
+				     "%#llx bytes of %#llx visible in a BAR of %#llx, GART of %#llx\n",
+				     vdev->visible_size, vdev->vram_size, bar_size,
+				     vdev->gart_size);
+	return 0;
+}
+
+/*
+ * The engine and the CPU use system pages at the same time, without dma_sync_*() in between.
+ * Bounce buffers, and memory that is encrypted against the device, rule that out.
+ */
+static int vpfn_init_dma(struct pci_dev *pdev)
+{
+	int ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+
+	if (ret)
+		return dev_err_probe(&pdev->dev, ret, "cannot do DMA\n");
+	if (cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT) || dma_max_mapping_size(&pdev->dev) != SIZE_MAX)
+		return dev_err_probe(&pdev->dev, -EOPNOTSUPP,
+				     "DMA through bounce buffers is not supported\n");
+	dma_set_max_seg_size(&pdev->dev, UINT_MAX);
 	return 0;
 }
 
@@ -335,10 +283,9 @@ static int vpfn_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return ret;
 	pci_set_master(pdev);
 
-	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	ret = vpfn_init_dma(pdev);
 	if (ret)
-		return dev_err_probe(&pdev->dev, ret, "cannot do DMA\n");
-	dma_set_max_seg_size(&pdev->dev, UINT_MAX);
+		return ret;
 
 	regs = pcim_iomap_region(pdev, VPFN_BAR_REGS, KBUILD_MODNAME);
 	if (IS_ERR(regs))
@@ -356,7 +303,11 @@ static int vpfn_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (ret)
 		return ret;
 
-	ret = vpfn_vram_init(vdev);
+	ret = vpfn_job_init(vdev);
+	if (ret)
+		return ret;
+
+	ret = vpfn_ttm_init(vdev);
 	if (ret)
 		return ret;
 
@@ -378,19 +329,31 @@ static void vpfn_pci_remove(struct pci_dev *pdev)
 
 	drm_dev_unplug(&vdev->drm);
 	vpfn_engine_unplug(vdev);
-	vpfn_prime_unplug(vdev);
-	vpfn_vram_unplug(vdev);
+	vpfn_bo_revoke_vram(vdev);
+	vpfn_ttm_unplug(vdev);
 }
 
-/* A reset of the function stops the engine, and keeps VRAM. */
+/*
+ * A reset of the function switches the BAR off and stops the engine; VRAM keeps its contents.
+ * Take VRAM away from the CPU and from importers while jobs still run, since tasks that wait for
+ * jobs hold reservations.
+ */
 static void vpfn_pci_reset_prepare(struct pci_dev *pdev)
 {
-	vpfn_engine_suspend(pci_get_drvdata(pdev));
+	struct vpfn_device *vdev = pci_get_drvdata(pdev);
+
+	WRITE_ONCE(vdev->vram_blocked, true);
+	vpfn_bo_revoke_vram(vdev);
+	vpfn_engine_suspend(vdev);
 }
 
 static void vpfn_pci_reset_done(struct pci_dev *pdev)
 {
-	vpfn_engine_resume(pci_get_drvdata(pdev));
+	struct vpfn_device *vdev = pci_get_drvdata(pdev);
+
+	vpfn_engine_resume(vdev);
+	WRITE_ONCE(vdev->vram_blocked, false);
+	wake_up_var(&vdev->vram_blocked);
 }
 
 static const struct pci_error_handlers vpfn_pci_err_handler = {
@@ -409,7 +372,7 @@ static struct pci_driver vpfn_pci_driver = {
 	.id_table = vpfn_pci_ids,
 	.probe = vpfn_pci_probe,
 	.remove = vpfn_pci_remove,
-	/* The engine may not write to memory while the next kernel starts. */
+	/* The engine must not write to memory of the kernel that kexec starts. */
 	.shutdown = vpfn_pci_remove,
 	.err_handler = &vpfn_pci_err_handler,
 	.driver.pm = pm_ptr(&vpfn_pm_ops),
@@ -417,4 +380,4 @@ static struct pci_driver vpfn_pci_driver = {
 module_pci_driver(vpfn_pci_driver);
 
 MODULE_DESCRIPTION("Virtual GPU with huge device-memory mappings");
-MODULE_LICENSE("GPL");
+MODULE_LICENSE("Dual MIT/GPL");

@@ -1,15 +1,19 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
 #ifndef VPFN_DRV_H
 #define VPFN_DRV_H
 
-#include <linux/completion.h>
+#include <linux/atomic.h>
+#include <linux/build_bug.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/pgtable.h>
 #include <linux/rwsem.h>
 #include <linux/scatterlist.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include <drm/drm_device.h>
 #include <drm/drm_gem.h>
@@ -19,6 +23,8 @@
 #include <drm/ttm/ttm_placement.h>
 #include <drm/ttm/ttm_resource.h>
 #include <drm/ttm/ttm_tt.h>
+
+#include "vpfn_regs.h"
 
 struct dma_buf;
 struct drm_file;
@@ -33,68 +39,88 @@ struct task_struct;
 struct vm_area_struct;
 struct vm_operations_struct;
 
-/** enum vpfn_leaf - levels of the page table at which an entry can map memory */
-enum vpfn_leaf {
-	/** @VPFN_LEAF_PTE: one page */
-	VPFN_LEAF_PTE,
-	/** @VPFN_LEAF_PMD: PMD_SIZE, 2 MiB on x86-64 */
-	VPFN_LEAF_PMD,
-	/** @VPFN_LEAF_PUD: PUD_SIZE, 1 GiB on x86-64 */
-	VPFN_LEAF_PUD,
+/* Descriptors in the ring. One stays free, since a full ring would look empty. */
+#define VPFN_RING_SIZE		8192
+#define VPFN_RING_CREDITS	(VPFN_RING_SIZE - 1)
+
+/** struct vpfn_desc - a descriptor, see docs/specs/vpfn.rst in QEMU's tree */
+struct vpfn_desc {
+	u8 op;
+	u8 flags;
+	u8 reserved0[2];
+	__le32 fence;
+	__le64 length;
+	__le64 src_addr;
+	__le64 dst_addr;
+	__le32 pattern;
+	u8 reserved1[28];
 };
 
-/** struct vpfn_engine - the copy engine, and the scheduler that feeds it */
+static_assert(sizeof(struct vpfn_desc) == VPFN_DESC_SIZE);
+static_assert(offsetof(struct vpfn_desc, fence) == VPFN_DESC_FENCE);
+static_assert(offsetof(struct vpfn_desc, length) == VPFN_DESC_LENGTH);
+static_assert(offsetof(struct vpfn_desc, src_addr) == VPFN_DESC_SRC_ADDR);
+static_assert(offsetof(struct vpfn_desc, dst_addr) == VPFN_DESC_DST_ADDR);
+static_assert(offsetof(struct vpfn_desc, pattern) == VPFN_DESC_PATTERN);
+
+/** struct vpfn_engine - the copy engine */
 struct vpfn_engine {
-	/** @sched: decides which job is next */
-	struct drm_gpu_scheduler sched;
-
-	/** @entity: the queue of the driver's own jobs, which move and clear buffers */
-	struct drm_sched_entity entity;
-
 	/** @regs: the registers; valid until @unplugged */
 	void __iomem *regs;
 
-	/** @ring: the descriptors, in memory that the device reads */
+	/** @ring: the descriptors, in coherent memory */
 	struct vpfn_desc *ring;
 
 	/** @ring_addr: DMA address of @ring */
 	dma_addr_t ring_addr;
 
+	/** @gart_addr: DMA address of &vpfn_device.gart */
+	dma_addr_t gart_addr;
+
 	/** @fence_context: of the fences that the device signals */
 	u64 fence_context;
 
-	/** @lock: protects what follows; taken by the interrupt handler */
+	/** @lock: protects the members below; taken by the interrupt handler */
 	spinlock_t lock;
 
-	/** @pending: jobs in the ring, in its order */
+	/** @pending: jobs that have not ended, in the order of the ring */
 	struct list_head pending;
 
 	/** @tail: index of the descriptor after the last one in the ring */
 	u32 tail;
 
-	/** @seqno: of the last job put into the ring */
+	/** @head: RING_HEAD when @watchdog last looked */
+	u32 head;
+
+	/** @seqno: of the last job in @pending */
 	u64 seqno;
 
-	/** @idle_since: when the last job ended, for the account of the next */
+	/** @idle_since: when the last job ended */
 	ktime_t idle_since;
 
-	/** @wedged: the engine is given up, nothing runs any more; never goes back to false */
+	/** @running: jobs go into the ring; false during suspend and reset */
+	bool running;
+
+	/** @wedged: the engine is given up for good */
 	bool wedged;
 
-	/** @unplugged: the device is gone; never goes back to false */
+	/** @unplugged: the device is gone for good */
 	bool unplugged;
 
-	/** @refs: held by the engine and by its jobs */
-	struct kref refs;
+	/** @wq: runs @watchdog; has a rescuer, because reclaim waits for fences */
+	struct workqueue_struct *wq;
 
-	/** @released: the last of @refs is gone */
-	struct completion released;
+	/** @watchdog: detects hangs and handles errors */
+	struct delayed_work watchdog;
 
-	/** @jobs_lock: protects @jobs and the DMA mappings of the jobs on it */
-	struct mutex jobs_lock;
+	/** @report: announces a reset, outside of the path that reclaim waits for */
+	struct work_struct report;
 
-	/** @jobs: jobs that may hold DMA mappings, see vpfn_engine_unplug() */
-	struct list_head jobs;
+	/** @report_error: the register ERROR before the last reset */
+	u32 report_error;
+
+	/** @snapshot: text of the core dump that @report hands over, or NULL */
+	char *snapshot;
 };
 
 /** struct vpfn_device - one vpfn device */
@@ -102,7 +128,7 @@ struct vpfn_device {
 	/** @drm: the DRM device */
 	struct drm_device drm;
 
-	/** @bdev: the TTM device, owner of all buffers */
+	/** @bdev: the TTM device */
 	struct ttm_device bdev;
 
 	/** @vram_base: physical address of VRAM */
@@ -111,40 +137,79 @@ struct vpfn_device {
 	/** @vram_size: size of VRAM in bytes */
 	u64 vram_size;
 
-	/** @visible_size: how much of VRAM the CPU can reach, from its beginning */
+	/** @visible_size: bytes of VRAM, from its beginning, that the CPU reaches */
 	u64 visible_size;
+
+	/** @gart_size: size of the GART window in bytes */
+	u64 gart_size;
+
+	/** @gart: the table of the GART, an entry a page, in coherent memory */
+	__le64 *gart;
+
+	/** @gart_lock: protects @gart_bindings and the DMA mappings of our own pages */
+	struct mutex gart_lock;
+
+	/** @gart_bindings: of struct vpfn_tt: buffers whose pages are in the GART */
+	struct list_head gart_bindings;
 
 	/** @engine: the copy engine */
 	struct vpfn_engine engine;
 
-	/** @tables_lock: protects @tables, and the DMA mappings in them */
-	struct mutex tables_lock;
+	/** @sched: decides which job runs next on @engine */
+	struct drm_gpu_scheduler sched;
 
-	/** @tables: the pages of our own buffers that are mapped for the engine */
-	struct list_head tables;
+	/** @num_jobs: jobs that are not freed yet */
+	atomic_t num_jobs;
+
+	/** @kernel_queue: queue of the driver's own jobs, which move and clear buffers */
+	struct vpfn_queue *kernel_queue;
 
 	/**
-	 * @submit_lock: held for reading while a submission has its buffers reserved;
-	 * for writing by whoever needs VRAM, and found too much of it reserved
+	 * @submit_lock: held for reading while a submission has its buffers reserved; for
+	 * writing by a task for which too many buffers were reserved to find room
 	 */
 	struct rw_semaphore submit_lock;
 
 	/** @p2p: how other PCI devices reach VRAM; NULL if the kernel knows no way */
 	struct p2pdma_provider *p2p;
 
+	/** @vram_maps: DMA mappings of VRAM by importers */
+	atomic_t vram_maps;
+
+	/**
+	 * @vram_blocked: no new mapping of VRAM by CPU or importers, because a function reset
+	 * switches the BAR off. Read with a reservation held.
+	 */
+	bool vram_blocked;
+
 	/** @suspending: the task that suspends the device, see vpfn_pm_get() */
 	struct task_struct *suspending;
 };
 
-/** struct vpfn_file - an open file */
-struct vpfn_file {
-	/** @refs: held by the file and by its jobs */
+/** struct vpfn_queue - the jobs of a DRM file, or of the driver */
+struct vpfn_queue {
+	/** @refs: held by the owner and by each job */
 	struct kref refs;
 
-	/** @entity: the queue of this file's jobs */
+	/** @entity: the queue in the scheduler */
 	struct drm_sched_entity entity;
 
-	/** @engine_ns: how long the engine has worked for this file */
+	/** @lock: makes arming and pushing a job one step, as the scheduler demands */
+	struct mutex lock;
+
+	/** @num_jobs: of a DRM file: jobs that are not freed yet */
+	atomic_t num_jobs;
+
+	/** @wait: for tasks that wait until @num_jobs falls */
+	wait_queue_head_t wait;
+
+	/** @waiting_lock: protects @waiting */
+	spinlock_t waiting_lock;
+
+	/** @waiting: pushed jobs that are not in the ring yet */
+	struct list_head waiting;
+
+	/** @engine_ns: time that the engine has spent on the jobs, in ns */
 	atomic64_t engine_ns;
 };
 
@@ -153,102 +218,79 @@ struct vpfn_bo {
 	/** @tbo: the TTM buffer object, with the GEM object in it */
 	struct ttm_buffer_object tbo;
 
-	/** @placement: mask of DRM_VPFN_PLACEMENT_*; constant, zero for an imported buffer */
+	/** @placement: mask of DRM_VPFN_PLACEMENT_*; zero for an import */
 	u32 placement;
 
-	/** @flags: mask of DRM_VPFN_GEM_CREATE_*; constant */
+	/** @flags: mask of DRM_VPFN_GEM_CREATE_* */
 	u32 flags;
 
-	/** @dma_buf: the dma-buf of it, while there is one. Protected by the reservation. */
+	/** @dma_buf: the dma-buf that exports it, or NULL; protected by the reservation */
 	struct dma_buf *dma_buf;
 
 	/**
-	 * @lost: a move or the clearing has failed, which leaves bytes of others here:
-	 * vpfn_io_mem_reserve() shows them to nobody. Written before the fence of that move
-	 * is signalled, and read after; never goes back to false.
+	 * @lost: a move or the clearing failed: the buffer may hold another client's bytes, so
+	 * nobody gets to see it any more. Written before the fence of that move signals.
 	 */
 	bool lost;
 
 	/**
-	 * @dummy_page: what mappings of this buffer show once the device is
-	 * gone; allocated by the first fault after that. Protected by the
-	 * buffer's reservation.
+	 * @dummy_page: what CPU mappings show after unplug; allocated by the first fault then.
+	 * Protected by the reservation.
 	 */
 	struct page *dummy_page;
 };
 
-/** struct vpfn_tt - the pages of a buffer in system memory */
+/** struct vpfn_tt - system pages of a buffer */
 struct vpfn_tt {
-	/** @base: TTM's view */
+	/** @base: TTM's part */
 	struct ttm_tt base;
 
-	/** @obj: the buffer; without a reference, since the buffer lives longer */
+	/** @obj: the buffer; it outlives this structure */
 	struct drm_gem_object *obj;
 
-	/** @sgt: for pages of our own, where the engine finds them; else &ttm_tt.sg */
+	/** @sgt: DMA mapping of our own pages while they are bound */
 	struct sg_table sgt;
 
-	/** @link: on &vpfn_device.tables while they are mapped */
+	/** @gart_page: first page in the GART window */
+	unsigned long gart_page;
+
+	/** @link: in &vpfn_device.gart_bindings; empty while not bound */
 	struct list_head link;
 };
 
-/** struct vpfn_operand - what a descriptor reads or writes */
-struct vpfn_operand {
-	/** @bo: the buffer, reserved */
-	struct vpfn_bo *bo;
-
-	/** @res: where it lies; during a move, the old or the new place */
-	struct ttm_resource *res;
-
-	/** @offset: where in the buffer, in bytes */
-	u64 offset;
-};
-
-/** struct vpfn_job - some descriptors for the engine */
+/** struct vpfn_job - descriptors for the engine, with one fence */
 struct vpfn_job {
-	/** @base: the scheduler's view */
+	/** @base: the scheduler's part */
 	struct drm_sched_job base;
 
 	/** @vdev: the device */
 	struct vpfn_device *vdev;
 
-	/** @file: whose job it is; NULL for the driver's own */
-	struct vpfn_file *file;
+	/** @queue: the queue it belongs to */
+	struct vpfn_queue *queue;
 
-	/** @bo: the buffer that it moves; NULL for a client's. Its fence keeps it. */
+	/** @bo: the buffer that it moves; NULL for a client's job */
 	struct vpfn_bo *bo;
 
-	/** @hw_fence: signalled when the device has passed @seqno */
+	/** @hw_fence: signalled by the engine */
 	struct dma_fence *hw_fence;
 
-	/** @seqno: what the last descriptor writes to the FENCE register */
+	/** @seqno: what the last descriptor writes to FENCE; 0 before the job has run */
 	u64 seqno;
 
 	/** @started: when it was put into the ring */
 	ktime_t started;
 
-	/** @head: RING_HEAD when it was its turn, or when it last timed out */
-	u32 head;
-
 	/** @attempts: how often the engine failed on it */
 	unsigned int attempts;
 
-	/** @pending: on &vpfn_engine.pending while it is in the ring */
-	struct list_head pending;
-
-	/** @link: on &vpfn_engine.jobs until its DMA mappings are gone */
+	/** @link: in &vpfn_queue.waiting, then in &vpfn_engine.pending */
 	struct list_head link;
 
-	/** @lists: DMA lists that the descriptors refer to; of struct vpfn_list */
-	struct list_head lists;
-
-	/** @num_descs: how many of @descs are filled in */
+	/** @num_descs: number of @descs that are filled in */
 	unsigned int num_descs;
 
-	/** @max_descs: length of @descs */
-	unsigned int max_descs;
-
-	/** @descs: the descriptors, kept to be put into the ring again after a reset */
+	/** @descs: the descriptors, kept so that they can run again after a reset */
 	struct vpfn_desc *descs;
 };
 
@@ -257,20 +299,14 @@ static inline struct vpfn_device *to_vpfn_device(struct drm_device *drm)
 	return container_of(drm, struct vpfn_device, drm);
 }
 
+static inline struct vpfn_device *bdev_to_vpfn_device(struct ttm_device *bdev)
+{
+	return container_of(bdev, struct vpfn_device, bdev);
+}
+
 static inline struct vpfn_bo *to_vpfn_bo(struct ttm_buffer_object *tbo)
 {
 	return container_of(tbo, struct vpfn_bo, tbo);
-}
-
-/* Does the buffer, which is reserved, lie in VRAM? */
-static inline bool vpfn_bo_is_in_vram(const struct vpfn_bo *bo)
-{
-	return bo->tbo.resource && bo->tbo.resource->mem_type == TTM_PL_VRAM;
-}
-
-static inline struct vpfn_tt *to_vpfn_tt(struct ttm_tt *tt)
-{
-	return container_of(tt, struct vpfn_tt, base);
 }
 
 static inline struct vpfn_bo *gem_to_vpfn_bo(struct drm_gem_object *obj)
@@ -278,83 +314,81 @@ static inline struct vpfn_bo *gem_to_vpfn_bo(struct drm_gem_object *obj)
 	return container_of(obj, struct vpfn_bo, tbo.base);
 }
 
-/* vpfn_drv.c */
-enum vpfn_leaf vpfn_largest_leaf(void);
+/* vpfn_pm.c */
 int vpfn_pm_get(struct vpfn_device *vdev);
 void vpfn_pm_put(struct vpfn_device *vdev);
-void vpfn_file_put(struct vpfn_file *vfile);
 
 /* vpfn_engine.c */
 int vpfn_engine_init(struct vpfn_device *vdev, void __iomem *regs);
-void vpfn_engine_unplug(struct vpfn_device *vdev);
-void vpfn_engine_suspend(struct vpfn_device *vdev);
 int vpfn_engine_resume(struct vpfn_device *vdev);
+void vpfn_engine_suspend(struct vpfn_device *vdev);
+void vpfn_engine_unplug(struct vpfn_device *vdev);
+struct dma_fence *vpfn_engine_run(struct vpfn_engine *engine, struct vpfn_job *job);
+
+/* vpfn_job.c */
+int vpfn_job_init(struct vpfn_device *vdev);
+struct vpfn_queue *vpfn_queue_create(struct vpfn_device *vdev, enum drm_sched_priority priority);
+void vpfn_queue_close(struct vpfn_queue *queue);
+int vpfn_queue_enter(struct vpfn_queue *queue);
+void vpfn_queue_leave(struct vpfn_queue *queue);
 unsigned int vpfn_job_num_descs(u64 length);
-struct vpfn_job *vpfn_job_create(struct vpfn_device *vdev, struct drm_file *file,
-				 unsigned int max_descs);
-int vpfn_job_add(struct vpfn_job *job, u8 op, const struct vpfn_operand *dst,
-		 const struct vpfn_operand *src, u64 length, u32 pattern);
-struct dma_fence *vpfn_job_submit(struct vpfn_job *job);
+struct vpfn_job *vpfn_job_create(struct vpfn_device *vdev, struct vpfn_queue *queue,
+				 unsigned int num_descs, u64 client_id);
+void vpfn_job_add(struct vpfn_job *job, u8 op, u64 dst, u64 src, u64 length, u32 pattern);
+struct dma_fence *vpfn_job_push(struct vpfn_job *job);
 void vpfn_job_abort(struct vpfn_job *job);
+
+/* vpfn_ttm.c */
+int vpfn_ttm_init(struct vpfn_device *vdev);
+void vpfn_ttm_unplug(struct vpfn_device *vdev);
+int vpfn_ttm_bo_init(struct vpfn_device *vdev, struct vpfn_bo *bo,
+		     struct ttm_placement *placement, u32 alignment, struct dma_resv *resv);
+bool vpfn_ttm_is_vpfn_bo(const struct ttm_buffer_object *tbo);
+u64 vpfn_ttm_addr(const struct ttm_resource *res);
+bool vpfn_ttm_is_visible(struct vpfn_device *vdev, const struct ttm_resource *res);
+int vpfn_ttm_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *res);
+u32 vpfn_ttm_place(struct ttm_buffer_object *tbo, u64 *offset);
+
+/* vpfn_bo.c */
+struct vpfn_bo *vpfn_bo_create(struct vpfn_device *vdev, u64 size, u32 placement, u32 flags,
+			       const struct drm_gem_object_funcs *funcs, struct dma_resv *resv);
+int vpfn_bo_validate(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx);
+int vpfn_bo_make_visible(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx);
+int vpfn_bo_move_to_tt(struct vpfn_bo *bo);
+int vpfn_bo_return_to_vram(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx);
+int vpfn_bo_lock(struct vpfn_bo *bo, bool interruptible);
+int vpfn_bo_wait_moves(struct vpfn_bo *bo, bool interruptible);
+int vpfn_bo_access(struct vpfn_bo *bo, u64 offset, void *buf, int len, bool write);
+int vpfn_bo_evict_vram(struct vpfn_device *vdev);
+void vpfn_bo_revoke_vram(struct vpfn_device *vdev);
+
+/* vpfn_prime.c */
+struct dma_buf *vpfn_gem_export(struct drm_gem_object *obj, int flags);
+struct drm_gem_object *vpfn_prime_import(struct drm_device *drm, struct dma_buf *dma_buf,
+					 const struct drm_gem_object_funcs *funcs);
+
+/* vpfn_mmap.c */
+extern unsigned int vpfn_largest_leaf;
+extern const struct vm_operations_struct vpfn_vm_ops;
+int vpfn_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma);
+unsigned long vpfn_get_unmapped_area(struct file *file, unsigned long addr, unsigned long len,
+				     unsigned long pgoff, unsigned long flags);
+
+/* vpfn_gem.c */
+int vpfn_ioctl_gem_create(struct drm_device *drm, void *data, struct drm_file *file);
+int vpfn_ioctl_gem_mmap_offset(struct drm_device *drm, void *data, struct drm_file *file);
+int vpfn_ioctl_gem_info(struct drm_device *drm, void *data, struct drm_file *file);
+struct drm_gem_object *vpfn_gem_import(struct drm_device *drm, struct dma_buf *dma_buf);
+int vpfn_dumb_create(struct drm_file *file, struct drm_device *drm,
+		     struct drm_mode_create_dumb *args);
+void vpfn_show_fdinfo(struct drm_printer *p, struct drm_file *file);
 
 /* vpfn_submit.c */
 int vpfn_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file);
 int vpfn_ioctl_wait(struct drm_device *drm, void *data, struct drm_file *file);
 
-#if IS_ENABLED(CONFIG_KUNIT)
-int vpfn_submit_check(const struct drm_vpfn_submit *args);
-int vpfn_cmd_check(const struct drm_vpfn_cmd *cmd);
-int vpfn_cmd_check_ranges(const struct drm_vpfn_cmd *cmd, const struct drm_gem_object *dst,
-			  const struct drm_gem_object *src);
-#endif
-
-/* vpfn_vram.c */
-int vpfn_vram_init(struct vpfn_device *vdev);
-void vpfn_vram_unplug(struct vpfn_device *vdev);
-int vpfn_vram_evict(struct vpfn_device *vdev);
-void vpfn_vram_drain(struct vpfn_device *vdev);
-bool vpfn_vram_is_empty(struct vpfn_device *vdev);
-bool vpfn_vram_visible(struct vpfn_device *vdev, const struct ttm_resource *res);
-int vpfn_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *res);
-int vpfn_bo_validate(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx);
-int vpfn_bo_make_visible(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx);
-int vpfn_bo_access(struct vpfn_bo *bo, u64 offset, void *buf, int len, bool write);
-bool vpfn_bo_return_to_vram(struct vpfn_bo *bo);
-int vpfn_bo_move_to_system(struct vpfn_bo *bo);
-int vpfn_bo_init(struct vpfn_device *vdev, struct vpfn_bo *bo, struct dma_resv *resv,
-		 void (*destroy)(struct ttm_buffer_object *tbo));
-
-#if IS_ENABLED(CONFIG_KUNIT)
-u32 vpfn_bo_alignment(u64 size);
-unsigned int vpfn_bo_places(struct vpfn_device *vdev, u32 placement, u32 flags,
-			    struct ttm_place *places);
-#endif
-
-/* vpfn_gem.c */
-struct vpfn_bo *vpfn_bo_create(struct vpfn_device *vdev, u64 size, u32 placement, u32 flags,
-			       struct dma_resv *resv);
-int vpfn_ioctl_gem_create(struct drm_device *drm, void *data, struct drm_file *file);
-int vpfn_ioctl_gem_mmap_offset(struct drm_device *drm, void *data, struct drm_file *file);
-int vpfn_ioctl_gem_info(struct drm_device *drm, void *data, struct drm_file *file);
-struct vpfn_bo *vpfn_file_next_bo(struct drm_file *file, int *handle);
-void vpfn_bo_unlock_put(struct vpfn_bo *bo);
-int vpfn_dumb_create(struct drm_file *file, struct drm_device *drm,
-		     struct drm_mode_create_dumb *args);
-void vpfn_show_fdinfo(struct drm_printer *p, struct drm_file *file);
-
-/* vpfn_prime.c */
-struct dma_buf *vpfn_gem_export(struct drm_gem_object *obj, int flags);
-struct drm_gem_object *vpfn_gem_import(struct drm_device *drm, struct dma_buf *dma_buf);
-void vpfn_bo_invalidate_exports(struct ttm_buffer_object *tbo);
-int vpfn_import_map(struct vpfn_tt *tt);
-void vpfn_import_unmap(struct vpfn_tt *tt);
-void vpfn_prime_unplug(struct vpfn_device *vdev);
-
-/* vpfn_mmap.c */
-extern const struct vm_operations_struct vpfn_vm_ops;
-unsigned long vpfn_get_unmapped_area(struct file *file, unsigned long addr, unsigned long len,
-				     unsigned long pgoff, unsigned long flags);
-int vpfn_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma);
+/* vpfn_debugfs.c */
+void vpfn_debugfs_init(struct drm_minor *minor);
 
 #if IS_ENABLED(CONFIG_KUNIT)
 bool vpfn_pages_contiguous(struct page *const *pages, unsigned long count);
@@ -362,9 +396,13 @@ bool vpfn_leaf_in_vma(const struct vm_area_struct *vma, unsigned long address,
 		      unsigned long size);
 pgoff_t vpfn_num_prefault(unsigned long address);
 unsigned long vpfn_area_align(unsigned long len, unsigned int max_order);
+int vpfn_submit_check(const struct drm_vpfn_submit *args);
+int vpfn_cmd_check(const struct drm_vpfn_cmd *cmd);
+int vpfn_cmd_check_ranges(const struct drm_vpfn_cmd *cmd, const struct drm_gem_object *dst,
+			  const struct drm_gem_object *src);
+u32 vpfn_bo_alignment(u64 size);
+unsigned int vpfn_bo_places(struct vpfn_device *vdev, u32 placement, u32 flags,
+			    u32 system_type, struct ttm_place *places);
 #endif
-
-/* vpfn_debugfs.c */
-void vpfn_debugfs_init(struct drm_minor *minor);
 
 #endif /* VPFN_DRV_H */

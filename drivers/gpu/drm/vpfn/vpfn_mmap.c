@@ -1,10 +1,14 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * How user space sees a buffer: mappings of device memory with page-table
- * entries ("leaves") of a page, of PMD_SIZE and of PUD_SIZE.
+ * CPU mappings of buffers, with page-table entries ("leaves") of PAGE_SIZE, PMD_SIZE and
+ * PUD_SIZE.
  *
- * "R1" to "R13" are the rules of Documentation/gpu/huge-pfnmap.rst. Each check
- * below says what breaks without it.
+ * "R1" to "R14" are the rules of Documentation/gpu/huge-pfnmap.rst. Each check below says what
+ * breaks without it.
+ *
+ * A fault first tries without blocking. If the buffer is reserved, has to move or is moving, it
+ * drops mmap_lock, does the work, and has the fault repeated. Only if that is not allowed, which
+ * includes the repetition, it blocks under mmap_lock.
  */
 
 #include <linux/dma-buf.h>
@@ -16,12 +20,8 @@
 #include <linux/sched.h>
 
 #include <drm/drm_drv.h>
-#include <drm/drm_file.h>
 #include <drm/drm_gem_ttm_helper.h>
 #include <drm/drm_vma_manager.h>
-#include <drm/ttm/ttm_placement.h>
-#include <drm/ttm/ttm_resource.h>
-#include <drm/ttm/ttm_tt.h>
 #include <drm/vpfn_drm.h>
 
 #include <kunit/visibility.h>
@@ -29,26 +29,28 @@
 #include "vpfn_drv.h"
 #include "vpfn_trace.h"
 
-static bool vpfn_pud_supported(void)
-{
-#ifdef CONFIG_X86_64
-	/* The fault path does not ask the CPU: on one without 1 GiB pages the bit is reserved. */
-	if (!boot_cpu_has(X86_FEATURE_GBPAGES))
-		return false;
-#endif
-	return IS_ENABLED(CONFIG_ARCH_SUPPORTS_PUD_PFNMAP);
-}
+/* Order of the largest leaf that the administrator allows, see the module parameter */
+unsigned int vpfn_largest_leaf = PUD_ORDER;
 
-/* The order of the largest leaf that the administrator, the kernel and the CPU allow. */
+/*
+ * R14: the order of the largest leaf that the kernel and the CPU support. Without
+ * ARCH_SUPPORTS_PMD_PFNMAP pmd_mkspecial() does nothing, and get_user_pages() would take the leaf
+ * for one with struct pages; likewise for PUDs.
+ */
 static unsigned int vpfn_max_order(void)
 {
-	enum vpfn_leaf leaf = vpfn_largest_leaf();
+	unsigned int order = READ_ONCE(vpfn_largest_leaf);
 
-	if (leaf >= VPFN_LEAF_PUD && vpfn_pud_supported())
-		return PUD_ORDER;
-	if (leaf >= VPFN_LEAF_PMD && IS_ENABLED(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP))
-		return PMD_ORDER;
-	return 0;
+#ifdef CONFIG_X86_64
+	/* The fault path does not ask the CPU: without 1 GiB pages the bit is reserved. */
+	if (!boot_cpu_has(X86_FEATURE_GBPAGES))
+		order = min(order, PMD_ORDER);
+#endif
+	if (!IS_ENABLED(CONFIG_ARCH_SUPPORTS_PUD_PFNMAP))
+		order = min(order, PMD_ORDER);
+	if (!IS_ENABLED(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP))
+		order = 0;
+	return order;
 }
 
 VISIBLE_IF_KUNIT bool vpfn_pages_contiguous(struct page *const *pages, unsigned long count)
@@ -64,9 +66,8 @@ VISIBLE_IF_KUNIT bool vpfn_pages_contiguous(struct page *const *pages, unsigned 
 EXPORT_SYMBOL_IF_KUNIT(vpfn_pages_contiguous);
 
 /*
- * R2: the core checks only the faulting address. A leaf that reaches out of the VMA
- * outlives it, and may reach out of the buffer, into another client's memory: the
- * VMA lies in the buffer, mmap() saw to that.
+ * R2: the core checks only the faulting address. A leaf that reaches out of the VMA would
+ * outlive it, and map memory behind the buffer.
  */
 VISIBLE_IF_KUNIT bool vpfn_leaf_in_vma(const struct vm_area_struct *vma, unsigned long address,
 				       unsigned long size)
@@ -77,162 +78,76 @@ VISIBLE_IF_KUNIT bool vpfn_leaf_in_vma(const struct vm_area_struct *vma, unsigne
 }
 EXPORT_SYMBOL_IF_KUNIT(vpfn_leaf_in_vma);
 
-static vm_fault_t vpfn_fault_error(int err)
-{
-	/* A signal: handle it, then touch again. */
-	if (err == -ERESTARTSYS || err == -EINTR || err == -EAGAIN || err == -EBUSY)
-		return VM_FAULT_NOPAGE;
-	return VM_FAULT_SIGBUS;
-}
-
 /*
- * A CPU that a signal keeps from its page handles it and touches again. KVM and VFIO, who do
- * not, leave the flag out: to them a fault without an entry is the end.
+ * R2: find the pfn of a leaf of @order at @page of the buffer. Returns false if the memory is not
+ * one range that is aligned to the leaf: pages of the pool are so by chance, and device memory
+ * only if the resource says so.
  */
-static bool vpfn_fault_interruptible(const struct vm_fault *vmf)
+static bool vpfn_leaf_pfn(struct ttm_buffer_object *tbo, pgoff_t page, unsigned int order,
+			  unsigned long *pfn)
 {
-	return vmf->flags & FAULT_FLAG_INTERRUPTIBLE;
-}
-
-/*
- * Wait until the moves of the buffer are done. R4: falling back instead would put a
- * page table where a leaf belongs. Like ttm_bo_vm_fault_reserved(), it waits without
- * the locks if it may: VM_FAULT_RETRY without FAULT_FLAG_RETRY_NOWAIT says that it
- * has given back the reservation and mmap_lock.
- */
-static vm_fault_t vpfn_vm_wait_idle(struct vm_fault *vmf)
-{
-	struct ttm_buffer_object *bo = vmf->vma->vm_private_data;
-	long ret;
-
-	if (dma_resv_test_signaled(bo->base.resv, DMA_RESV_USAGE_KERNEL))
-		return 0;
-
-	if (fault_flag_allow_retry_first(vmf->flags)) {
-		if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
-			return VM_FAULT_RETRY;
-
-		drm_gem_object_get(&bo->base);
-		mmap_read_unlock(vmf->vma->vm_mm);
-		dma_resv_unlock(bo->base.resv);
-		dma_resv_wait_timeout(bo->base.resv, DMA_RESV_USAGE_KERNEL, true,
-				      MAX_SCHEDULE_TIMEOUT);
-		drm_gem_object_put(&bo->base);
-		return VM_FAULT_RETRY;
+	if (tbo->resource->bus.is_iomem) {
+		*pfn = PHYS_PFN(tbo->resource->bus.offset) + page;
+		if (!(tbo->resource->placement & TTM_PL_FLAG_CONTIGUOUS))
+			return false;
+	} else {
+		*pfn = page_to_pfn(tbo->ttm->pages[page]);
+		if (!vpfn_pages_contiguous(tbo->ttm->pages + page, 1UL << order))
+			return false;
 	}
-
-	ret = dma_resv_wait_timeout(bo->base.resv, DMA_RESV_USAGE_KERNEL,
-				    vpfn_fault_interruptible(vmf), MAX_SCHEDULE_TIMEOUT);
-	return ret < 0 ? vpfn_fault_error(ret) : 0;
+	/* The entry has no room for low pfn bits; the leaf would begin at other memory. */
+	return IS_ALIGNED(*pfn, 1UL << order);
 }
 
 /*
- * Make the buffer ready for a mapping: R8: at rest, within reach of the CPU, and with
- * pages, if it is in system memory. Called with the reservation held; 0, or as
- * vpfn_vm_wait_idle().
- */
-static vm_fault_t vpfn_vm_prepare(struct vm_fault *vmf)
-{
-	struct ttm_buffer_object *bo = vmf->vma->vm_private_data;
-	struct ttm_operation_ctx ctx = {
-		.interruptible = vpfn_fault_interruptible(vmf),
-		.gfp_retry_mayfail = true,
-	};
-	vm_fault_t ret;
-	int err;
-
-	err = vpfn_bo_make_visible(to_vpfn_bo(bo), &ctx);
-	if (err)
-		return vpfn_fault_error(err);
-
-	ret = vpfn_vm_wait_idle(vmf);
-	if (ret)
-		return ret;
-
-	err = vpfn_io_mem_reserve(bo->bdev, bo->resource);
-	return err ? vpfn_fault_error(err) : 0;
-}
-
-/*
- * R7: the protection that fits to where the buffer is now. Based on vm_page_prot and
- * not on vm_flags: mm takes the write permission out of it to be told of the first write.
+ * R7: the protection for where the buffer is now. Based on vm_page_prot and not on vm_flags: mm
+ * takes the write permission out of it to be told of the first write.
  */
 static pgprot_t vpfn_page_prot(const struct vm_area_struct *vma)
 {
-	struct ttm_buffer_object *bo = vma->vm_private_data;
-	pgprot_t prot = ttm_io_prot(bo, bo->resource, vma->vm_page_prot);
+	struct ttm_buffer_object *tbo = vma->vm_private_data;
+	pgprot_t prot = ttm_io_prot(tbo, tbo->resource, vma->vm_page_prot);
 
-	return bo->resource->bus.is_iomem ? pgprot_decrypted(prot) : pgprot_encrypted(prot);
-}
-
-/* What TTM's helpers and vpfn_vm_wait_idle() have not given back already */
-static void vpfn_vm_unlock(struct vm_fault *vmf, vm_fault_t ret)
-{
-	struct ttm_buffer_object *bo;
-
-	if (ret == VM_FAULT_RETRY && !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT))
-		return;
-
-	bo = vmf->vma->vm_private_data;
-	dma_resv_unlock(bo->base.resv);
-}
-
-/* R2: a leaf is one aligned range of memory; the pool gives many. VRAM is one. */
-static bool vpfn_is_one_range(struct ttm_buffer_object *bo, unsigned long page_offset,
-			      unsigned int order)
-{
-	struct page *const *pages;
-
-	if (bo->resource->bus.is_iomem)
-		return true;
-
-	pages = bo->ttm->pages + page_offset;
-	return IS_ALIGNED(page_to_pfn(pages[0]), 1UL << order) &&
-	       vpfn_pages_contiguous(pages, 1UL << order);
+	return tbo->resource->bus.is_iomem ? pgprot_decrypted(prot) : pgprot_encrypted(prot);
 }
 
 /*
- * Map the leaf of @order around the faulting address, or say VM_FAULT_FALLBACK,
- * upon which the core comes back for the next smaller one. Called with the
- * reservation held, which serialises all inserts for this buffer.
+ * A CPU access is retried after the signal. Accesses by the kernel are not: a system call would
+ * fault again and again. KVM and VFIO do not retry either, and omit FAULT_FLAG_INTERRUPTIBLE.
+ */
+static bool vpfn_fault_interruptible(const struct vm_fault *vmf)
+{
+	return (vmf->flags & FAULT_FLAG_INTERRUPTIBLE) && (vmf->flags & FAULT_FLAG_USER);
+}
+
+static vm_fault_t vpfn_fault_error(int err)
+{
+	switch (err) {
+	case -EBUSY:
+		return VM_FAULT_RETRY;
+	case -ERESTARTSYS:
+	case -EINTR:
+		return VM_FAULT_NOPAGE;
+	case -ENOMEM:
+		return VM_FAULT_OOM;
+	default:
+		return VM_FAULT_SIGBUS;
+	}
+}
+
+/*
+ * Map the leaf of @order around the faulting address. Called with the reservation held, which
+ * serialises all inserts for this buffer; the buffer is visible and does not move.
  */
 static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	struct ttm_buffer_object *bo = vma->vm_private_data;
-	unsigned long size = PAGE_SIZE << order;
-	unsigned long addr = ALIGN_DOWN(vmf->address, size);
+	struct ttm_buffer_object *tbo = vma->vm_private_data;
+	unsigned long addr = ALIGN_DOWN(vmf->address, PAGE_SIZE << order), pfn;
+	pgoff_t page = linear_page_index(vma, addr) - drm_vma_node_start(&tbo->base.vma_node);
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
-	unsigned long page_offset, pfn;
-	vm_fault_t ret;
 
-	if (order > vpfn_max_order() || !vpfn_leaf_in_vma(vma, vmf->address, size))
-		return VM_FAULT_FALLBACK;
-
-	ret = vpfn_vm_prepare(vmf);
-	if (ret)
-		return ret;
-
-	page_offset = linear_page_index(vma, addr) - drm_vma_node_start(&bo->base.vma_node);
-	if (!vpfn_is_one_range(bo, page_offset, order)) {
-		/*
-		 * R4: back to VRAM, if there is room again; and the leaf in the same fault. KVM
-		 * and VFIO do not touch again: without an entry after a fault that succeeded
-		 * they give up.
-		 */
-		if (!vpfn_bo_return_to_vram(to_vpfn_bo(bo)))
-			return VM_FAULT_FALLBACK;
-		ret = vpfn_vm_prepare(vmf);
-		if (ret)
-			return ret;
-	}
-	if (bo->resource->bus.is_iomem)
-		pfn = PHYS_PFN(bo->resource->bus.offset) + page_offset;
-	else
-		pfn = page_to_pfn(bo->ttm->pages[page_offset]);
-
-	/* R2: the entry has no room for low pfn bits; the leaf would begin at other memory. */
-	if (!IS_ALIGNED(pfn, 1UL << order))
+	if (!vpfn_leaf_pfn(tbo, page, order, &pfn))
 		return VM_FAULT_FALLBACK;
 
 	/* R7: the inserters take vm_page_prot; only PTEs can have a protection of their own. */
@@ -240,9 +155,9 @@ static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
 		return VM_FAULT_FALLBACK;
 
 	/*
-	 * R6: with write=false a write to a read-only leaf faults for ever.
-	 * R9: the core looked at the slot before the reservation was held; the
-	 * inserters warn about a page table that came to be since then.
+	 * R6: with write=false a write to a read-only leaf would fault for ever.
+	 * R9: the core looked at the slot before the reservation was held. Another fault may
+	 * have put a page table there since then, which the inserters do not expect.
 	 */
 	if (order == PUD_ORDER) {
 		pud_t pud = pudp_get(vmf->pud);
@@ -250,56 +165,28 @@ static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
 		if (!pud_none(pud) && !pud_leaf(pud))
 			return VM_FAULT_FALLBACK;
 		return vmf_insert_pfn_pud(vmf, pfn, write);
-	}
-	if (order == PMD_ORDER) {
+	} else {
 		pmd_t pmd = pmdp_get_lockless(vmf->pmd);
 
 		if (!pmd_none(pmd) && !pmd_leaf(pmd))
 			return VM_FAULT_FALLBACK;
 		return vmf_insert_pfn_pmd(vmf, pfn, write);
 	}
-
-	return VM_FAULT_FALLBACK;
 }
 
-static vm_fault_t vpfn_vm_huge_fault(struct vm_fault *vmf, unsigned int order)
+/* R9: pages to map from the fault on: none beyond the slot, where a leaf may begin. */
+VISIBLE_IF_KUNIT pgoff_t vpfn_num_prefault(unsigned long address)
 {
-	struct ttm_buffer_object *bo = vmf->vma->vm_private_data;
-	vm_fault_t ret;
-	int idx;
-
-	/*
-	 * R5: ttm_bo_vm_reserve() may drop mmap_lock, which a fault under the
-	 * VMA lock does not hold. R10: nor may such a fault put a leaf back
-	 * between vpfn_vm_may_split() and the split.
-	 */
-	if (vmf->flags & FAULT_FLAG_VMA_LOCK) {
-		vma_end_read(vmf->vma);
-		return VM_FAULT_RETRY;
-	}
-
-	ret = ttm_bo_vm_reserve(bo, vmf);
-	if (ret)
-		return ret;
-
-	/* R11: no leaf of a device that is gone; vpfn_vm_fault() has the answer. */
-	ret = VM_FAULT_FALLBACK;
-	if (drm_dev_enter(bo->base.dev, &idx)) {
-		ret = vpfn_insert_leaf(vmf, order);
-		drm_dev_exit(idx);
-	}
-
-	trace_vpfn_fault(vmf, order, ret);
-	vpfn_vm_unlock(vmf, ret);
-	return ret;
+	return min(TTM_BO_VM_NUM_PREFAULT, (PMD_SIZE - (address & ~PMD_MASK)) >> PAGE_SHIFT);
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_num_prefault);
 
 /*
- * R11: the device is gone, the process goes on. A page of the buffer's own, not
- * of the device's, since the clients of a device must not meet in it; one entry
- * a fault, since the rest of the VMA may hold leaves that are about to be zapped.
+ * R11: after unplug the process goes on. Use a per-buffer page: a device-wide one would be shared
+ * between clients. One entry a fault: the rest of the VMA may hold leaves that are about to be
+ * zapped.
  */
-static vm_fault_t vpfn_vm_fault_unplugged(struct vm_fault *vmf)
+static vm_fault_t vpfn_fault_unplugged(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct vpfn_bo *bo = to_vpfn_bo(vma->vm_private_data);
@@ -309,51 +196,164 @@ static vm_fault_t vpfn_vm_fault_unplugged(struct vm_fault *vmf)
 	if (!bo->dummy_page)
 		return VM_FAULT_OOM;
 
-	/* vm_page_prot is for device memory; this is a page of system memory. */
+	/* R7: vm_page_prot is for device memory; this is a page of system memory. */
 	return vmf_insert_pfn_prot(vma, vmf->address, page_to_pfn(bo->dummy_page),
-				   vm_get_page_prot(vma->vm_flags));
-}
-
-/* R9: how many pages to map from the fault on: none beyond the slot, where a leaf may begin. */
-VISIBLE_IF_KUNIT pgoff_t vpfn_num_prefault(unsigned long address)
-{
-	return min(TTM_BO_VM_NUM_PREFAULT, (PMD_SIZE - (address & ~PMD_MASK)) >> PAGE_SHIFT);
-}
-EXPORT_SYMBOL_IF_KUNIT(vpfn_num_prefault);
-
-static vm_fault_t vpfn_vm_fault(struct vm_fault *vmf)
-{
-	struct vm_area_struct *vma = vmf->vma;
-	struct ttm_buffer_object *bo = vma->vm_private_data;
-	vm_fault_t ret;
-	int idx;
-
-	ret = ttm_bo_vm_reserve(bo, vmf);
-	if (ret)
-		return ret;
-
-	if (pmd_leaf(pmdp_get_lockless(vmf->pmd))) {
-		/* R9: another thread was faster; inserting a PTE would walk into its leaf. */
-		ret = VM_FAULT_NOPAGE;
-	} else if (drm_dev_enter(bo->base.dev, &idx)) {
-		ret = vpfn_vm_prepare(vmf);
-		if (!ret)
-			ret = ttm_bo_vm_fault_reserved(vmf, vpfn_page_prot(vma),
-						       vpfn_num_prefault(vmf->address));
-		drm_dev_exit(idx);
-	} else {
-		ret = vpfn_vm_fault_unplugged(vmf);
-	}
-
-	trace_vpfn_fault(vmf, 0, ret);
-	vpfn_vm_unlock(vmf, ret);
-	return ret;
+				   pgprot_encrypted(vm_get_page_prot(vma->vm_flags)));
 }
 
 /*
- * R10: @vma is about to be split at @addr, or cut there by mremap(). mm takes
- * what it finds in a PUD for a page table, so a PUD leaf across @addr must go
- * first; it comes back as PMD leaves. mmap_lock is held for writing.
+ * R8: make the buffer, which is reserved, visible and wait for its moves. R4: what does not offer
+ * a leaf of @order at @page returns to VRAM if there is room; falling back instead would put a
+ * page table where a leaf belongs. In the same fault, since KVM and VFIO fail without an entry.
+ * With no_wait_gpu: -EBUSY if there is anything to do.
+ */
+static int vpfn_fault_prepare(struct vpfn_bo *bo, pgoff_t page, unsigned int order,
+			      struct ttm_operation_ctx *ctx)
+{
+	struct ttm_buffer_object *tbo = &bo->tbo;
+	unsigned long pfn;
+	int ret;
+
+	if (READ_ONCE(bdev_to_vpfn_device(tbo->bdev)->vram_blocked))
+		return -EBUSY;
+
+	do {
+		ret = vpfn_bo_make_visible(bo, ctx);
+		if (ret)
+			return ret;
+		if (!dma_resv_test_signaled(tbo->base.resv, DMA_RESV_USAGE_KERNEL)) {
+			if (ctx->no_wait_gpu)
+				return -EBUSY;
+			ret = vpfn_bo_wait_moves(bo, ctx->interruptible);
+			if (ret)
+				return ret;
+		}
+		ret = vpfn_ttm_io_mem_reserve(tbo->bdev, tbo->resource);
+		if (ret || !order || vpfn_leaf_pfn(tbo, page, order, &pfn))
+			return ret;
+		ret = vpfn_bo_return_to_vram(bo, ctx);
+	} while (!ret);
+
+	return ret == -ENOSPC || ret == -ENOMEM ? 0 : ret;
+}
+
+/* Called with the reservation held. VM_FAULT_RETRY: not without blocking. */
+static vm_fault_t vpfn_fault_reserved(struct vm_fault *vmf, pgoff_t page, unsigned int order,
+				      struct ttm_operation_ctx *ctx)
+{
+	struct ttm_buffer_object *tbo = vmf->vma->vm_private_data;
+	vm_fault_t ret;
+	int err, idx;
+
+	/* R9: another thread installed a PMD leaf; do not treat it as a page table. */
+	if (!order && pmd_leaf(pmdp_get_lockless(vmf->pmd)))
+		return VM_FAULT_NOPAGE;
+
+	/* R11: no leaf of a device that is gone */
+	if (!drm_dev_enter(tbo->base.dev, &idx))
+		return order ? VM_FAULT_FALLBACK : vpfn_fault_unplugged(vmf);
+
+	err = vpfn_fault_prepare(to_vpfn_bo(tbo), page, order, ctx);
+	if (err)
+		ret = vpfn_fault_error(err);
+	else if (order)
+		ret = vpfn_insert_leaf(vmf, order);
+	else
+		ret = ttm_bo_vm_fault_reserved(vmf, vpfn_page_prot(vmf->vma),
+					       vpfn_num_prefault(vmf->address));
+	drm_dev_exit(idx);
+	return ret;
+}
+
+/* Do what the next attempt needs, without mmap_lock. That attempt reports errors. */
+static void vpfn_fault_unlocked(struct vm_fault *vmf, pgoff_t page, unsigned int order,
+				struct ttm_operation_ctx *ctx)
+{
+	struct vpfn_bo *bo = to_vpfn_bo(vmf->vma->vm_private_data);
+	struct vpfn_device *vdev = bdev_to_vpfn_device(bo->tbo.bdev);
+	int idx;
+
+	drm_gem_object_get(&bo->tbo.base);
+	mmap_read_unlock(vmf->vma->vm_mm);
+
+	/* A function reset needs the reservation: wait for its end before. */
+	if (!wait_var_event_killable(&vdev->vram_blocked, !READ_ONCE(vdev->vram_blocked)) &&
+	    !vpfn_bo_wait_moves(bo, ctx->interruptible) &&
+	    !vpfn_bo_lock(bo, ctx->interruptible)) {
+		if (drm_dev_enter(&vdev->drm, &idx)) {
+			vpfn_fault_prepare(bo, page, order, ctx);
+			drm_dev_exit(idx);
+		}
+		dma_resv_unlock(bo->tbo.base.resv);
+	}
+	drm_gem_object_put(&bo->tbo.base);
+}
+
+static vm_fault_t vpfn_fault_blocking(struct vm_fault *vmf, pgoff_t page, unsigned int order,
+				      struct ttm_operation_ctx *ctx)
+{
+	struct vpfn_bo *bo = to_vpfn_bo(vmf->vma->vm_private_data);
+	vm_fault_t ret;
+
+	if (vpfn_bo_lock(bo, ctx->interruptible))
+		return VM_FAULT_NOPAGE;
+
+	ret = vpfn_fault_reserved(vmf, page, order, ctx);
+	dma_resv_unlock(bo->tbo.base.resv);
+	/* mmap_lock is still held. */
+	return ret == VM_FAULT_RETRY ? VM_FAULT_NOPAGE : ret;
+}
+
+static vm_fault_t vpfn_fault(struct vm_fault *vmf, unsigned int order)
+{
+	unsigned long addr = ALIGN_DOWN(vmf->address, PAGE_SIZE << order);
+	struct ttm_buffer_object *tbo = vmf->vma->vm_private_data;
+	pgoff_t page = linear_page_index(vmf->vma, addr) - drm_vma_node_start(&tbo->base.vma_node);
+	struct ttm_operation_ctx no_wait = { .no_wait_gpu = true };
+	struct ttm_operation_ctx ctx = { .interruptible = vpfn_fault_interruptible(vmf) };
+	vm_fault_t ret = VM_FAULT_RETRY;
+
+	if (dma_resv_trylock(tbo->base.resv)) {
+		ret = vpfn_fault_reserved(vmf, page, order, &no_wait);
+		dma_resv_unlock(tbo->base.resv);
+	}
+	if (ret == VM_FAULT_RETRY && !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT)) {
+		if (fault_flag_allow_retry_first(vmf->flags))
+			vpfn_fault_unlocked(vmf, page, order, &ctx);
+		else
+			ret = vpfn_fault_blocking(vmf, page, order, &ctx);
+	}
+	trace_vpfn_fault(vmf, order, ret);
+	return ret;
+}
+
+static vm_fault_t vpfn_vm_huge_fault(struct vm_fault *vmf, unsigned int order)
+{
+	/*
+	 * R5: the fault may drop mmap_lock, which one under the VMA lock does not hold. R10: nor
+	 * may such a fault put a leaf back between vpfn_vm_may_split() and the split.
+	 */
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK) {
+		vma_end_read(vmf->vma);
+		return VM_FAULT_RETRY;
+	}
+
+	if (order > vpfn_max_order() ||
+	    !vpfn_leaf_in_vma(vmf->vma, vmf->address, PAGE_SIZE << order))
+		return VM_FAULT_FALLBACK;
+
+	return vpfn_fault(vmf, order);
+}
+
+static vm_fault_t vpfn_vm_fault(struct vm_fault *vmf)
+{
+	return vpfn_fault(vmf, 0);
+}
+
+/*
+ * R10: @vma is about to be split at @addr, or cut there by mremap(). mm takes a PUD for a page
+ * table, so zap a PUD leaf across @addr first; refaults install PMD leaves. mmap_lock is held for
+ * writing.
  */
 static int vpfn_vm_may_split(struct vm_area_struct *vma, unsigned long addr)
 {
@@ -372,57 +372,55 @@ static int vpfn_vm_may_split(struct vm_area_struct *vma, unsigned long addr)
 }
 
 /*
- * R10: x86 takes a PUD leaf that allows no access for an absent one: a later
- * mprotect() warns about it, and vpfn_vm_may_split() would not see it. So there
- * must be none. The leaves at the ends of the range go as a whole.
+ * R10: x86 takes a PUD leaf that allows no access for an absent one: a later mprotect() would warn
+ * about it, and vpfn_vm_may_split() would not see it. The leaves at the ends of the range are
+ * zapped as a whole.
  */
 static int vpfn_vm_mprotect(struct vm_area_struct *vma, unsigned long start, unsigned long end,
 			    unsigned long newflags)
 {
-	struct ttm_buffer_object *bo = vma->vm_private_data;
+	struct ttm_buffer_object *tbo = vma->vm_private_data;
 
-	if (bo->base.size >= PUD_SIZE && !(newflags & VM_ACCESS_FLAGS))
+	if (tbo->base.size >= PUD_SIZE && !(newflags & VM_ACCESS_FLAGS))
 		zap_special_vma_range(vma, start, end - start);
 
 	return 0;
 }
 
 /*
- * R10: mremap() clears a PUD leaf that it should move, without a TLB flush, so
- * the leaves go before it begins. The new VMA is not yet in the tree: whoever
- * is found at its address is the VMA of a split, which vpfn_vm_may_split() has
- * seen to. fork() copies leaves correctly.
+ * R10: mremap() clears a PUD leaf that it should move, without a TLB flush: zap before it begins.
+ * The new VMA is not in the tree yet. If a VMA already covers vm_start, this is a split, for which
+ * vpfn_vm_may_split() has zapped. fork() copies leaves correctly.
  */
 static void vpfn_vm_open(struct vm_area_struct *vma)
 {
-	struct ttm_buffer_object *bo = vma->vm_private_data;
+	struct ttm_buffer_object *tbo = vma->vm_private_data;
 
-	if (bo->base.size >= PUD_SIZE && vma->vm_mm == current->mm &&
+	if (tbo->base.size >= PUD_SIZE && vma->vm_mm == current->mm &&
 	    !vma_lookup(vma->vm_mm, vma->vm_start))
-		drm_vma_node_unmap(&bo->base.vma_node, bo->bdev->dev_mapping);
+		drm_vma_node_unmap(&tbo->base.vma_node, tbo->bdev->dev_mapping);
 
 	ttm_bo_vm_open(vma);
 }
 
 /*
- * R12: ptrace() and /proc/pid/mem, which cannot pin a page behind a special entry, come
- * here. ttm_bo_vm_access() would not do: it neither looks at the VMA's end and
- * VM_WRITE, nor waits for moves.
+ * R12: ptrace() and /proc/pid/mem cannot pin a page behind a special entry and use this.
+ * ttm_bo_vm_access() checks neither the end of the VMA nor VM_WRITE, and does not wait for moves.
  */
 static int vpfn_vm_access(struct vm_area_struct *vma, unsigned long addr, void *buf, int len,
 			  int write)
 {
-	struct ttm_buffer_object *bo = vma->vm_private_data;
-	pgoff_t page = linear_page_index(vma, addr) - drm_vma_node_start(&bo->base.vma_node);
+	struct ttm_buffer_object *tbo = vma->vm_private_data;
+	pgoff_t page = linear_page_index(vma, addr) - drm_vma_node_start(&tbo->base.vma_node);
 
-	/* What get_user_pages() would say, but mm does not ask it for VM_PFNMAP. */
+	/* get_user_pages() would refuse this, but mm does not ask it for VM_PFNMAP. */
 	if (write && !(vma->vm_flags & VM_WRITE))
 		return -EFAULT;
 
-	/* The caller's length may reach past the VMA, to addresses that are not the buffer's. */
+	/* The caller's length may reach past the VMA, to other mappings. */
 	len = min_t(unsigned long, len, vma->vm_end - addr);
 
-	return vpfn_bo_access(to_vpfn_bo(bo), ((u64)page << PAGE_SHIFT) + offset_in_page(addr),
+	return vpfn_bo_access(to_vpfn_bo(tbo), ((u64)page << PAGE_SHIFT) + offset_in_page(addr),
 			      buf, len, write);
 }
 
@@ -439,18 +437,18 @@ const struct vm_operations_struct vpfn_vm_ops = {
 /**
  * vpfn_gem_mmap - &drm_gem_object_funcs.mmap
  * @obj: the buffer
- * @vma: the new mapping, not yet visible to anyone
+ * @vma: the new mapping
  *
- * A mapping of an imported buffer is the exporter's.
+ * An import is mapped by its exporter.
  *
- * Return: 0, -EINVAL for a private mapping, or what the exporter says.
+ * Return: 0, -EINVAL for a private mapping, or an error of the exporter.
  */
 int vpfn_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 {
 	int ret;
 
 	if (drm_gem_is_imported(obj)) {
-		/* An exporter that needs none leaves those of drm_gem_mmap() in place. */
+		/* An exporter without vm_ops leaves those of drm_gem_mmap() in place. */
 		vma->vm_ops = NULL;
 		vma->vm_private_data = NULL;
 		ret = dma_buf_mmap(obj->import_attach->dmabuf, vma,
@@ -466,7 +464,7 @@ int vpfn_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 	if (ret)
 		return ret;
 
-	/* R7: what VRAM wants, from the start: a fault cannot change vm_page_prot. */
+	/* R7: the cache mode of VRAM from the start: a fault cannot change vm_page_prot. */
 	if (gem_to_vpfn_bo(obj)->placement & DRM_VPFN_PLACEMENT_VRAM)
 		vma->vm_page_prot = pgprot_decrypted(pgprot_writecombine(vma->vm_page_prot));
 	return 0;
@@ -486,16 +484,15 @@ EXPORT_SYMBOL_IF_KUNIT(vpfn_area_align);
 /**
  * vpfn_get_unmapped_area - find an address at which large leaves are possible
  * @file: the DRM file
- * @addr: the address that user space would like, or 0
+ * @addr: the address that user space prefers, or 0
  * @len: length of the mapping in bytes
  * @pgoff: offset of the mapping in @file, in pages
  * @flags: MAP_* of mmap()
  *
- * R3: a leaf needs an address congruent to the buffer's offset modulo the size
- * of the leaf, and nothing in mm sees to that. A mapping begins where its buffer
- * does: mmap() takes no other offset, and mremap() asks for a place only to grow,
- * which VM_PFNMAP forbids. The caller's own address comes first, also where it
- * makes large leaves impossible.
+ * R3: a leaf needs an address congruent to the buffer's offset modulo the size of the leaf, and mm
+ * does not provide one. A mapping begins where its buffer does: mmap() takes no other offset, and
+ * mremap() asks for a place only to grow, which VM_PFNMAP forbids. An address of the caller's takes
+ * precedence, even if it makes large leaves impossible.
  *
  * Return: the address, or a negative errno as unsigned long.
  */

@@ -1,11 +1,10 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * How a buffer is shared with other devices: dma-bufs of ours, and dma-bufs of
- * others.
+ * Sharing with other devices: exported and imported dma-bufs.
  *
- * An importer that can be told of moves gets the buffer where it is, VRAM if the
- * PCI topology lets it reach VRAM. One that cannot pins the buffer in system memory:
- * what is pinned in VRAM could be neither saved at suspend nor taken back at unplug.
+ * An importer that obeys &dma_buf_attach_ops.invalidate_mappings maps the buffer where it is,
+ * VRAM if the PCI topology lets it reach VRAM. Any other importer pins the buffer in system
+ * memory: what is pinned in VRAM could be neither saved at suspend nor taken away at unplug.
  */
 
 #include <linux/dma-buf.h>
@@ -18,15 +17,13 @@
 #include <linux/pci-p2pdma.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
+#include <linux/wait_bit.h>
+#include <linux/workqueue.h>
 
-#include <drm/drm_prime.h>
 #include <drm/drm_drv.h>
-#include <drm/ttm/ttm_placement.h>
-#include <drm/ttm/ttm_resource.h>
-#include <drm/ttm/ttm_tt.h>
+#include <drm/drm_prime.h>
 
 #include "vpfn_drv.h"
-#include "vpfn_regs.h"
 
 MODULE_IMPORT_NS("DMA_BUF");
 
@@ -34,20 +31,19 @@ static int vpfn_dma_buf_attach(struct dma_buf *dma_buf, struct dma_buf_attachmen
 {
 	struct drm_gem_object *obj = dma_buf->priv;
 
+	/* vpfn_bo_revoke_vram() waits for the importer to unmap. */
 	if (attach->peer2peer &&
-	    pci_p2pdma_distance(to_pci_dev(obj->dev->dev), attach->dev, false) < 0)
+	    (!to_vpfn_device(obj->dev)->p2p || !dma_buf_attach_revocable(attach) ||
+	     pci_p2pdma_distance(to_pci_dev(obj->dev->dev), attach->dev, false) < 0))
 		attach->peer2peer = false;
 	return 0;
 }
 
-/*
- * For importers that cannot be told of moves, and those that do not want them. Whoever maps the
- * buffer waits for a move that is going on.
- */
+/* For importers that cannot be told of moves, and those that do not want them */
 static int vpfn_dma_buf_pin(struct dma_buf_attachment *attach)
 {
 	struct vpfn_bo *bo = gem_to_vpfn_bo(attach->dmabuf->priv);
-	int ret = vpfn_bo_move_to_system(bo);
+	int ret = vpfn_bo_move_to_tt(bo);
 
 	if (!ret)
 		ttm_bo_pin(&bo->tbo);
@@ -66,11 +62,19 @@ static struct sg_table *vpfn_dma_buf_map_vram(struct dma_buf_attachment *attach,
 {
 	struct vpfn_device *vdev = to_vpfn_device(bo->tbo.base.dev);
 	struct phys_vec range = {
-		.paddr = vdev->vram_base + ((u64)bo->tbo.resource->start << PAGE_SHIFT),
+		.paddr = vdev->vram_base + vpfn_ttm_addr(bo->tbo.resource),
 		.len = bo->tbo.base.size,
 	};
+	struct sg_table *sgt;
 
-	return dma_buf_phys_vec_to_sgt(attach, vdev->p2p, &range, 1, range.len, dir);
+	/* A function reset switches the BAR off. The importer may try again. */
+	if (READ_ONCE(vdev->vram_blocked))
+		return ERR_PTR(-EBUSY);
+
+	sgt = dma_buf_phys_vec_to_sgt(attach, vdev->p2p, &range, 1, range.len, dir);
+	if (!IS_ERR(sgt))
+		atomic_inc(&vdev->vram_maps);
+	return sgt;
 }
 
 static struct sg_table *vpfn_dma_buf_map_system(struct dma_buf_attachment *attach,
@@ -106,7 +110,10 @@ static struct sg_table *vpfn_dma_buf_map(struct dma_buf_attachment *attach,
 	if (attach->peer2peer)
 		ret = vpfn_bo_make_visible(bo, &ctx);
 	else
-		ret = vpfn_bo_move_to_system(bo);
+		ret = vpfn_bo_move_to_tt(bo);
+	/* Only the end of the move tells whether the buffer has its own bytes. */
+	if (!ret)
+		ret = vpfn_bo_wait_moves(bo, true);
 	if (!ret && READ_ONCE(bo->lost))
 		ret = -EIO;
 
@@ -124,9 +131,14 @@ static struct sg_table *vpfn_dma_buf_map(struct dma_buf_attachment *attach,
 static void vpfn_dma_buf_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
 			       enum dma_data_direction dir)
 {
+	struct drm_gem_object *obj = attach->dmabuf->priv;
+	struct vpfn_device *vdev = to_vpfn_device(obj->dev);
+
 	/* VRAM has no struct page. */
 	if (!sg_page(sgt->sgl)) {
 		dma_buf_free_sgt(attach, sgt, dir);
+		if (atomic_dec_and_test(&vdev->vram_maps))
+			wake_up_var(&vdev->vram_maps);
 		return;
 	}
 
@@ -182,22 +194,7 @@ struct dma_buf *vpfn_gem_export(struct drm_gem_object *obj, int flags)
 	return dma_buf;
 }
 
-/**
- * vpfn_bo_invalidate_exports - tell importers that a buffer moves
- * @tbo: the buffer, reserved
- *
- * They do not map it again before the reservation is given back, and its memory is
- * not reused before the fences are signalled that they have put there.
- */
-void vpfn_bo_invalidate_exports(struct ttm_buffer_object *tbo)
-{
-	struct vpfn_bo *bo = to_vpfn_bo(tbo);
-
-	if (bo->dma_buf)
-		dma_buf_invalidate_mappings(bo->dma_buf);
-}
-
-/* Forget where an imported buffer is, as soon as nobody uses it; it is reserved. */
+/* Give up the place of an import, which is reserved; it is mapped again when it is used. */
 static int vpfn_import_forget(struct ttm_buffer_object *tbo)
 {
 	struct ttm_operation_ctx ctx = {};
@@ -211,20 +208,20 @@ static void vpfn_import_invalidate(struct dma_buf_attachment *attach)
 {
 	struct vpfn_bo *bo = gem_to_vpfn_bo(attach->importer_priv);
 
-	/* Nothing is known yet, maybe because it moves for vpfn_import_map(), which goes on. */
+	/* Not mapped, maybe because it moves for vpfn_tt_populate(), which goes on. */
 	if (!bo->tbo.ttm || !bo->tbo.ttm->sg)
 		return;
 
 	/*
-	 * Nobody will use it again, and TTM gives it back once its fences have signalled.
-	 * The ghost that ttm_bo_pipeline_gutting() makes of a buffer on its way out would
-	 * be freed with its resource still in the LRU list.
+	 * On its way out: TTM unmaps it once its fences have signalled. The ghost object that
+	 * ttm_bo_pipeline_gutting() would make of it now would be freed with its resource still
+	 * in the LRU list.
 	 */
 	if (!kref_get_unless_zero(&bo->tbo.base.refcount))
 		return;
 
 	if (vpfn_import_forget(&bo->tbo)) {
-		/* No memory to do that later: wait for the users, then it takes none. */
+		/* No memory for a ghost object: an idle buffer needs none. */
 		dma_resv_wait_timeout(bo->tbo.base.resv, DMA_RESV_USAGE_BOOKKEEP, false,
 				      MAX_SCHEDULE_TIMEOUT);
 		vpfn_import_forget(&bo->tbo);
@@ -238,13 +235,15 @@ static const struct dma_buf_attach_ops vpfn_import_ops = {
 };
 
 /**
- * vpfn_gem_import - &drm_driver.gem_prime_import
+ * vpfn_prime_import - &drm_driver.gem_prime_import
  * @drm: the device
- * @dma_buf: the buffer of somebody else, or of our own
+ * @dma_buf: the dma-buf, another driver's or one of this device's
+ * @funcs: of the GEM object
  *
  * Return: a new reference to the GEM object for it, or an ERR_PTR.
  */
-struct drm_gem_object *vpfn_gem_import(struct drm_device *drm, struct dma_buf *dma_buf)
+struct drm_gem_object *vpfn_prime_import(struct drm_device *drm, struct dma_buf *dma_buf,
+					 const struct drm_gem_object_funcs *funcs)
 {
 	struct vpfn_device *vdev = to_vpfn_device(drm);
 	struct drm_gem_object *obj = dma_buf->priv;
@@ -258,10 +257,10 @@ struct drm_gem_object *vpfn_gem_import(struct drm_device *drm, struct dma_buf *d
 	}
 
 	/* Before the attachment: from there on vpfn_import_invalidate() may be called. */
-	bo = vpfn_bo_create(vdev, dma_buf->size, 0, 0, dma_buf->resv);
+	bo = vpfn_bo_create(vdev, PAGE_ALIGN(dma_buf->size), 0, 0, funcs, dma_buf->resv);
 	if (IS_ERR(bo)) {
 		ret = PTR_ERR(bo);
-		goto err_drain;
+		goto err_flush;
 	}
 
 	obj = &bo->tbo.base;
@@ -269,75 +268,15 @@ struct drm_gem_object *vpfn_gem_import(struct drm_device *drm, struct dma_buf *d
 	if (IS_ERR(attach)) {
 		ret = PTR_ERR(attach);
 		drm_gem_object_put(obj);
-		goto err_drain;
+		goto err_flush;
 	}
 
 	get_dma_buf(dma_buf);
 	obj->import_attach = attach;
 	return obj;
 
-err_drain:
+err_flush:
 	/* TTM destroys the buffer later, and needs the reservation of the dma-buf to do it. */
-	vpfn_vram_drain(vdev);
+	flush_workqueue(vdev->bdev.wq);
 	return ERR_PTR(ret);
-}
-
-/**
- * vpfn_import_map - ask the exporter where the engine finds an imported buffer
- * @tt: of the buffer, which is reserved
- *
- * The answer is in &ttm_tt.sg.
- *
- * Return: 0 or a negative errno.
- */
-int vpfn_import_map(struct vpfn_tt *tt)
-{
-	struct sg_table *sgt = dma_buf_map_attachment(tt->obj->import_attach, DMA_BIDIRECTIONAL);
-
-	if (IS_ERR(sgt))
-		return PTR_ERR(sgt);
-
-	tt->base.sg = sgt;
-	return 0;
-}
-
-/**
- * vpfn_import_unmap - end what vpfn_import_map() began
- * @tt: of the buffer, which is reserved, and which nobody uses; calling it again changes
- *	nothing
- */
-void vpfn_import_unmap(struct vpfn_tt *tt)
-{
-	if (tt->base.sg)
-		dma_buf_unmap_attachment(tt->obj->import_attach, tt->base.sg, DMA_BIDIRECTIONAL);
-	tt->base.sg = NULL;
-}
-
-/**
- * vpfn_prime_unplug - the device goes away
- * @vdev: the device, after vpfn_engine_unplug()
- *
- * Takes VRAM away from importers, and gives back what the device has of others.
- */
-void vpfn_prime_unplug(struct vpfn_device *vdev)
-{
-	struct ttm_resource_manager *vram = ttm_manager_type(&vdev->bdev, TTM_PL_VRAM);
-	struct ttm_resource_manager *system = ttm_manager_type(&vdev->bdev, TTM_PL_SYSTEM);
-	struct ttm_operation_ctx ctx = {};
-	struct ttm_lru_walk_arg arg = { .ctx = &ctx, .sleeping_lock = true };
-	struct ttm_bo_lru_cursor cursor;
-	struct ttm_buffer_object *tbo;
-
-	ttm_bo_lru_for_each_reserved_guarded(&cursor, vram, &arg, tbo) {
-		if (tbo->deleted || !to_vpfn_bo(tbo)->dma_buf)
-			continue;
-		vpfn_bo_invalidate_exports(tbo);
-		/* Not for ever: there may be jobs that wait for something else. */
-		dma_resv_wait_timeout(tbo->base.resv, DMA_RESV_USAGE_BOOKKEEP, false, HZ);
-	}
-
-	ttm_bo_lru_for_each_reserved_guarded(&cursor, system, &arg, tbo) {
-		if (tbo->ttm && tbo->type == ttm_bo_type_sg)
-			vpfn_import_unmap(to_vpfn_tt(tbo->ttm));
-	}
 }

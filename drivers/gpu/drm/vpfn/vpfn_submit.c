@@ -1,9 +1,10 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * What user space may ask of the engine: submission of jobs, and waiting.
+ * What a client may ask of the engine: submission of jobs, and waiting.
  *
- * Nothing that user space says reaches the ring unchecked: commands name handles
- * and offsets, and the driver writes the descriptors.
+ * Commands name handles and offsets, and the driver writes the descriptors. All of the client's
+ * memory is read, and all waits for the client's own jobs are over, before drm_dev_enter(): a
+ * page that does not come, or a job that waits for ever, must not hold up drm_dev_unplug().
  */
 
 #include <linux/dma-fence.h>
@@ -16,7 +17,7 @@
 #include <drm/drm_drv.h>
 #include <drm/drm_exec.h>
 #include <drm/drm_file.h>
-#include <drm/drm_gem.h>
+#include <drm/drm_gem_ttm_helper.h>
 #include <drm/drm_syncobj.h>
 #include <drm/drm_utils.h>
 #include <drm/vpfn_drm.h>
@@ -24,7 +25,6 @@
 #include <kunit/visibility.h>
 
 #include "vpfn_drv.h"
-#include "vpfn_regs.h"
 
 static_assert(DRM_VPFN_CMD_NOP == VPFN_OP_NOP);
 static_assert(DRM_VPFN_CMD_FILL == VPFN_OP_FILL);
@@ -49,6 +49,7 @@ struct vpfn_submission {
 	struct drm_file *file;
 	struct drm_vpfn_submit *args;
 	struct vpfn_cmd *cmds;
+	struct drm_vpfn_sync *in_syncs;
 	struct vpfn_out_sync *out_syncs;
 	struct drm_exec exec;
 	struct vpfn_job *job;
@@ -174,41 +175,56 @@ static int vpfn_submission_get_cmds(struct vpfn_submission *sub)
 	return 0;
 }
 
-static int vpfn_get_sync(struct drm_vpfn_sync *sync, u64 syncs, u32 index)
+/* Copy an array of syncs; NULL if there are none. */
+static struct drm_vpfn_sync *vpfn_get_syncs(u64 user, u32 count)
 {
-	const struct drm_vpfn_sync __user *user = u64_to_user_ptr(syncs);
+	struct drm_vpfn_sync *syncs;
+	u32 i;
 
-	if (copy_from_user(sync, user + index, sizeof(*sync)))
-		return -EFAULT;
-	return sync->pad ? -EINVAL : 0;
+	if (!count)
+		return NULL;
+
+	syncs = memdup_array_user(u64_to_user_ptr(user), count, sizeof(*syncs));
+	for (i = 0; !IS_ERR(syncs) && i < count; i++) {
+		if (syncs[i].pad) {
+			kvfree(syncs);
+			return ERR_PTR(-EINVAL);
+		}
+	}
+	return syncs;
+}
+
+static int vpfn_submission_get_in_syncs(struct vpfn_submission *sub)
+{
+	struct drm_vpfn_sync *syncs = vpfn_get_syncs(sub->args->in_syncs, sub->args->num_in_syncs);
+
+	if (IS_ERR(syncs))
+		return PTR_ERR(syncs);
+	sub->in_syncs = syncs;
+	return 0;
 }
 
 static int vpfn_submission_get_out_syncs(struct vpfn_submission *sub)
 {
-	struct drm_vpfn_sync sync;
-	u32 i;
-	int ret;
+	u32 count = sub->args->num_out_syncs, i;
+	struct drm_vpfn_sync *syncs __free(kvfree) = NULL;
 
-	if (!sub->args->num_out_syncs)
-		return 0;
+	syncs = vpfn_get_syncs(sub->args->out_syncs, count);
+	if (IS_ERR_OR_NULL(syncs))
+		return PTR_ERR(no_free_ptr(syncs));
 
-	sub->out_syncs = kcalloc(sub->args->num_out_syncs, sizeof(*sub->out_syncs),
-				 GFP_KERNEL_ACCOUNT);
+	sub->out_syncs = kcalloc(count, sizeof(*sub->out_syncs), GFP_KERNEL_ACCOUNT);
 	if (!sub->out_syncs)
 		return -ENOMEM;
 
-	for (i = 0; i < sub->args->num_out_syncs; i++) {
+	for (i = 0; i < count; i++) {
 		struct vpfn_out_sync *out = &sub->out_syncs[i];
 
-		ret = vpfn_get_sync(&sync, sub->args->out_syncs, i);
-		if (ret)
-			return ret;
-
-		out->syncobj = drm_syncobj_find(sub->file, sync.handle);
+		out->syncobj = drm_syncobj_find(sub->file, syncs[i].handle);
 		if (!out->syncobj)
 			return -ENOENT;
 
-		out->point = sync.point;
+		out->point = syncs[i].point;
 		if (out->point) {
 			out->chain = dma_fence_chain_alloc();
 			if (!out->chain)
@@ -220,17 +236,12 @@ static int vpfn_submission_get_out_syncs(struct vpfn_submission *sub)
 
 static int vpfn_submission_add_in_syncs(struct vpfn_submission *sub)
 {
-	struct drm_vpfn_sync sync;
+	const struct drm_vpfn_sync *sync;
 	struct dma_fence *fence;
-	u32 i;
 	int ret;
 
-	for (i = 0; i < sub->args->num_in_syncs; i++) {
-		ret = vpfn_get_sync(&sync, sub->args->in_syncs, i);
-		if (ret)
-			return ret;
-
-		ret = drm_syncobj_find_fence(sub->file, sync.handle, sync.point, 0, &fence);
+	for (sync = sub->in_syncs; sync < sub->in_syncs + sub->args->num_in_syncs; sync++) {
+		ret = drm_syncobj_find_fence(sub->file, sync->handle, sync->point, 0, &fence);
 		if (ret)
 			return ret;
 		ret = drm_sched_job_add_dependency(&sub->job->base, fence);
@@ -283,35 +294,33 @@ static int vpfn_submission_validate(struct vpfn_submission *sub)
 	return ret;
 }
 
+static u64 vpfn_engine_addr(struct drm_gem_object *obj, u64 offset)
+{
+	return obj ? vpfn_ttm_addr(drm_gem_ttm_of_gem(obj)->resource) + offset : 0;
+}
+
 static int vpfn_submission_add_cmd(struct vpfn_submission *sub, const struct vpfn_cmd *cmd)
 {
-	struct vpfn_operand dst = { .offset = cmd->args.dst_offset };
-	struct vpfn_operand src = { .offset = cmd->args.src_offset };
-	int ret;
+	struct drm_sched_job *job = &sub->job->base;
+	int ret = 0;
 
-	if (cmd->dst) {
-		dst.bo = gem_to_vpfn_bo(cmd->dst);
-		dst.res = dst.bo->tbo.resource;
-		ret = drm_sched_job_add_implicit_dependencies(&sub->job->base, cmd->dst, true);
-		if (ret)
-			return ret;
-	}
-	if (cmd->src) {
-		src.bo = gem_to_vpfn_bo(cmd->src);
-		src.res = src.bo->tbo.resource;
-		ret = drm_sched_job_add_implicit_dependencies(&sub->job->base, cmd->src, false);
-		if (ret)
-			return ret;
-	}
+	if (cmd->dst)
+		ret = drm_sched_job_add_implicit_dependencies(job, cmd->dst, true);
+	if (!ret && cmd->src)
+		ret = drm_sched_job_add_implicit_dependencies(job, cmd->src, false);
+	if (ret)
+		return ret;
 
-	return vpfn_job_add(sub->job, cmd->args.op, cmd->dst ? &dst : NULL, cmd->src ? &src : NULL,
-			    cmd->args.length, cmd->args.pattern);
+	vpfn_job_add(sub->job, cmd->args.op, vpfn_engine_addr(cmd->dst, cmd->args.dst_offset),
+		     vpfn_engine_addr(cmd->src, cmd->args.src_offset), cmd->args.length,
+		     cmd->args.pattern);
+	return 0;
 }
 
 /* Nothing fails from here on. */
 static void vpfn_submission_push(struct vpfn_submission *sub)
 {
-	struct dma_fence *fence = vpfn_job_submit(sub->job);
+	struct dma_fence *fence = vpfn_job_push(sub->job);
 	const struct vpfn_cmd *cmd;
 	u32 i;
 
@@ -337,8 +346,8 @@ static void vpfn_submission_push(struct vpfn_submission *sub)
 
 /*
  * Lock all buffers, so that they keep their places until the fence of the job is in them, and
- * bring them there; none pushes out another of the same job. All inside the loop: TTM may lock
- * others, to evict them, as long as drm_exec is not done.
+ * bring them there; none evicts another of the same job. All inside of the loop: TTM may lock
+ * other buffers to evict them as long as drm_exec is not done.
  */
 static int vpfn_submission_reserve(struct vpfn_submission *sub)
 {
@@ -363,13 +372,6 @@ static int vpfn_submission_run_locked(struct vpfn_device *vdev, struct vpfn_subm
 	int ret;
 
 	ret = vpfn_submission_reserve(sub);
-	if (ret == -ENOSPC) {
-		/* TTM could not evict what others have reserved: have VRAM to ourselves. */
-		up_read(&vdev->submit_lock);
-		down_write(&vdev->submit_lock);
-		ret = vpfn_submission_reserve(sub);
-		downgrade_write(&vdev->submit_lock);
-	}
 	if (ret)
 		return ret;
 
@@ -381,30 +383,37 @@ static int vpfn_submission_run_locked(struct vpfn_device *vdev, struct vpfn_subm
 	return ret;
 }
 
-static int vpfn_submission_run(struct vpfn_submission *sub)
+/* Called inside of drm_dev_enter() */
+static int vpfn_submission_run(struct vpfn_submission *sub, unsigned int num_descs)
 {
 	struct vpfn_device *vdev = to_vpfn_device(sub->file->minor->dev);
-	const struct vpfn_cmd *cmd;
-	u64 num_descs = 0;
+	struct vpfn_queue *queue = sub->file->driver_priv;
+	struct vpfn_job *job;
 	int ret;
 
-	for (cmd = sub->cmds; cmd < sub->cmds + sub->args->num_cmds; cmd++)
-		num_descs += vpfn_job_num_descs(cmd->args.length);
-
-	sub->job = vpfn_job_create(vdev, sub->file, min_t(u64, num_descs, UINT_MAX));
-	if (IS_ERR(sub->job)) {
-		ret = PTR_ERR(sub->job);
-		sub->job = NULL;
-		return ret;
+	job = vpfn_job_create(vdev, queue, num_descs, sub->file->client_id);
+	if (IS_ERR(job)) {
+		vpfn_queue_leave(queue);
+		return PTR_ERR(job);
 	}
 
+	sub->job = job;
 	ret = vpfn_submission_add_in_syncs(sub);
 	if (ret)
 		return ret;
 
-	down_read(&vdev->submit_lock);
+	if (down_read_killable(&vdev->submit_lock))
+		return -EINTR;
 	ret = vpfn_submission_run_locked(vdev, sub);
 	up_read(&vdev->submit_lock);
+	if (ret != -ENOSPC)
+		return ret;
+
+	/* TTM does not evict what others have reserved: have VRAM to ourselves. */
+	if (down_write_killable(&vdev->submit_lock))
+		return -EINTR;
+	ret = vpfn_submission_run_locked(vdev, sub);
+	up_write(&vdev->submit_lock);
 	return ret;
 }
 
@@ -414,6 +423,7 @@ static void vpfn_submission_free(struct vpfn_submission *sub)
 
 	if (sub->job)
 		vpfn_job_abort(sub->job);
+	kvfree(sub->in_syncs);
 
 	for (i = 0; sub->out_syncs && i < sub->args->num_out_syncs; i++) {
 		dma_fence_chain_free(sub->out_syncs[i].chain);
@@ -433,13 +443,15 @@ static void vpfn_submission_free(struct vpfn_submission *sub)
  * vpfn_ioctl_submit - DRM_IOCTL_VPFN_SUBMIT, see there
  * @drm: the device
  * @data: struct drm_vpfn_submit
- * @file: who asks
+ * @file: DRM file of the caller
  *
  * Return: 0 or a negative errno.
  */
 int vpfn_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct vpfn_submission sub = { .file = file, .args = data };
+	const struct vpfn_cmd *cmd;
+	u64 num_descs = 0;
 	int ret, idx;
 
 	ret = vpfn_submit_check(sub.args);
@@ -448,16 +460,26 @@ int vpfn_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 
 	ret = vpfn_submission_get_cmds(&sub);
 	if (!ret)
+		ret = vpfn_submission_get_in_syncs(&sub);
+	if (!ret)
 		ret = vpfn_submission_get_out_syncs(&sub);
-	if (!ret) {
-		/* vpfn_engine_unplug() wants no job to be made behind its back. */
+	if (!ret)
+		ret = vpfn_queue_enter(file->driver_priv);
+	if (ret)
+		goto out_free;
+
+	for (cmd = sub.cmds; cmd < sub.cmds + sub.args->num_cmds; cmd++)
+		num_descs += vpfn_job_num_descs(cmd->args.length);
+
+	if (drm_dev_enter(drm, &idx)) {
+		ret = vpfn_submission_run(&sub, min(num_descs, UINT_MAX));
+		drm_dev_exit(idx);
+	} else {
+		vpfn_queue_leave(file->driver_priv);
 		ret = -ENODEV;
-		if (drm_dev_enter(drm, &idx)) {
-			ret = vpfn_submission_run(&sub);
-			drm_dev_exit(idx);
-		}
 	}
 
+out_free:
 	vpfn_submission_free(&sub);
 	return ret;
 }
@@ -466,7 +488,7 @@ int vpfn_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
  * vpfn_ioctl_wait - DRM_IOCTL_VPFN_WAIT, see there
  * @drm: the device
  * @data: struct drm_vpfn_wait
- * @file: who asks
+ * @file: DRM file of the caller
  *
  * Return: 0 or a negative errno.
  */

@@ -53,9 +53,9 @@ TRACE_EVENT(vpfn_move,
 	    TP_printk("bo=%p size=%llu from=%s to=%s evict=%d clear=%d", __entry->bo,
 		      __entry->size,
 		      __print_symbolic(__entry->from, { -1, "none" }, { TTM_PL_SYSTEM, "system" },
-				       { TTM_PL_VRAM, "vram" }),
+				       { TTM_PL_TT, "gart" }, { TTM_PL_VRAM, "vram" }),
 		      __print_symbolic(__entry->to, { TTM_PL_SYSTEM, "system" },
-				       { TTM_PL_VRAM, "vram" }),
+				       { TTM_PL_TT, "gart" }, { TTM_PL_VRAM, "vram" }),
 		      __entry->evict, __entry->clear)
 );
 

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Jobs: descriptors for the engine, and the scheduler that decides which job runs next.
+ *
+ * A job's credits are its descriptors, so that the ring never overflows. Each DRM file has a
+ * queue, and so have the driver's own moves. What a client has in flight is bounded and
+ * charged to its memory cgroup.
+ */
+
+#include <linux/dma-fence.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/wait_bit.h>
+
+#include <drm/drm_managed.h>
+#include <drm/drm_print.h>
+
+#include <kunit/visibility.h>
+
+#include "vpfn_drv.h"
+
+/*
+ * Bytes that one descriptor processes. Small enough for RING_HEAD to move within the timeout:
+ * that tells a long job from a hung one.
+ */
+#define VPFN_CHUNK_SIZE		SZ_16M
+
+/* Jobs that a client may have in flight */
+#define VPFN_QUEUE_JOBS_MAX	64
+
+static struct vpfn_job *to_vpfn_job(struct drm_sched_job *base)
+{
+	return container_of(base, struct vpfn_job, base);
+}
+
+static void vpfn_queue_release(struct kref *refs)
+{
+	kfree(container_of(refs, struct vpfn_queue, refs));
+}
+
+static void vpfn_queue_put(struct vpfn_queue *queue)
+{
+	kref_put(&queue->refs, vpfn_queue_release);
+}
+
+/**
+ * vpfn_queue_create - create a queue for jobs
+ * @vdev: the device
+ * @priority: of the jobs
+ *
+ * Return: the queue, to be given back by vpfn_queue_close(), or an ERR_PTR.
+ */
+struct vpfn_queue *vpfn_queue_create(struct vpfn_device *vdev, enum drm_sched_priority priority)
+{
+	struct drm_gpu_scheduler *sched = &vdev->sched;
+	struct vpfn_queue *queue;
+	int ret;
+
+	queue = kzalloc_obj(*queue, GFP_KERNEL_ACCOUNT);
+	if (!queue)
+		return ERR_PTR(-ENOMEM);
+
+	ret = drm_sched_entity_init(&queue->entity, priority, &sched, 1, NULL);
+	if (ret) {
+		kfree(queue);
+		return ERR_PTR(ret);
+	}
+
+	kref_init(&queue->refs);
+	mutex_init(&queue->lock);
+	init_waitqueue_head(&queue->wait);
+	spin_lock_init(&queue->waiting_lock);
+	INIT_LIST_HEAD(&queue->waiting);
+	return queue;
+}
+
+/**
+ * vpfn_queue_close - end a queue
+ * @queue: from vpfn_queue_create(); no job is being made for it
+ *
+ * Jobs that have not begun end with -ESRCH, but only when their dependencies have signalled:
+ * drm_sched_entity_kill() promises that to those who wait for them. Their descriptors are
+ * freed here, so that a dead client does not keep memory. To wait for the dependencies, as
+ * drm_sched_entity_destroy() does, would let other drivers' fences block close(2).
+ */
+void vpfn_queue_close(struct vpfn_queue *queue)
+{
+	struct vpfn_job *job;
+
+	drm_sched_entity_fini(&queue->entity);
+
+	scoped_guard(spinlock, &queue->waiting_lock) {
+		list_for_each_entry(job, &queue->waiting, link) {
+			kvfree(job->descs);
+			job->descs = NULL;
+		}
+	}
+	mutex_destroy(&queue->lock);
+	vpfn_queue_put(queue);
+}
+
+/**
+ * vpfn_queue_enter - wait until a client may have one more job
+ * @queue: the client's queue
+ *
+ * Called without locks and outside of drm_dev_enter(): the wait lasts as long as the client's
+ * other jobs, which may depend on anything.
+ *
+ * Return: 0, to be undone by vpfn_queue_leave() if no job is created, or -ERESTARTSYS.
+ */
+int vpfn_queue_enter(struct vpfn_queue *queue)
+{
+	return wait_event_interruptible(queue->wait,
+					atomic_add_unless(&queue->num_jobs, 1, VPFN_QUEUE_JOBS_MAX));
+}
+
+/**
+ * vpfn_queue_leave - let a client have one more job again
+ * @queue: the client's queue, after vpfn_queue_enter()
+ */
+void vpfn_queue_leave(struct vpfn_queue *queue)
+{
+	atomic_dec(&queue->num_jobs);
+	wake_up(&queue->wait);
+}
+
+/**
+ * vpfn_job_num_descs - how many descriptors a command needs
+ * @length: bytes that it processes, or 0 for one that processes none
+ *
+ * Return: the number, at least 1.
+ */
+unsigned int vpfn_job_num_descs(u64 length)
+{
+	return max(DIV_ROUND_UP_ULL(length, VPFN_CHUNK_SIZE), 1);
+}
+EXPORT_SYMBOL_IF_KUNIT(vpfn_job_num_descs);
+
+static void vpfn_job_free(struct vpfn_job *job)
+{
+	struct vpfn_device *vdev = job->vdev;
+
+	/* A job that never ran has a fence that was never initialised. */
+	if (job->seqno)
+		dma_fence_put(job->hw_fence);
+	else
+		kfree(job->hw_fence);
+	kvfree(job->descs);
+
+	if (job->queue != vdev->kernel_queue)
+		vpfn_queue_leave(job->queue);
+	vpfn_queue_put(job->queue);
+	kfree(job);
+
+	vpfn_pm_put(vdev);
+	if (atomic_dec_and_test(&vdev->num_jobs))
+		wake_up_var(&vdev->num_jobs);
+}
+
+/**
+ * vpfn_job_create - begin a job
+ * @vdev: the device; inside of drm_dev_enter()
+ * @queue: the queue; a client has called vpfn_queue_enter(), which is undone with the job
+ * @num_descs: number of descriptors that vpfn_job_add() will need in all
+ * @client_id: &drm_file.client_id of the client, or 0
+ *
+ * Wakes the device and keeps it awake until the job has ended.
+ *
+ * Return: the job, or an ERR_PTR: -E2BIG if it does not fit into the ring, -EIO if the engine
+ * is given up, -ENOMEM, or an error of the resume.
+ */
+struct vpfn_job *vpfn_job_create(struct vpfn_device *vdev, struct vpfn_queue *queue,
+				 unsigned int num_descs, u64 client_id)
+{
+	/* An eviction must not fail because of the limit of the client that it is for. */
+	gfp_t gfp = queue == vdev->kernel_queue ? GFP_KERNEL : GFP_KERNEL_ACCOUNT;
+	struct vpfn_job *job;
+	int ret;
+
+	if (num_descs > VPFN_RING_CREDITS)
+		return ERR_PTR(-E2BIG);
+	if (READ_ONCE(vdev->engine.wedged))
+		return ERR_PTR(-EIO);
+
+	job = kzalloc_obj(*job, gfp);
+	if (!job)
+		return ERR_PTR(-ENOMEM);
+
+	ret = -ENOMEM;
+	job->descs = kvcalloc(num_descs, sizeof(*job->descs), gfp);
+	job->hw_fence = kzalloc_obj(*job->hw_fence, gfp);
+	if (!job->descs || !job->hw_fence)
+		goto err_free;
+
+	ret = vpfn_pm_get(vdev);
+	if (ret)
+		goto err_free;
+
+	ret = drm_sched_job_init(&job->base, &queue->entity, num_descs, vdev, client_id);
+	if (ret)
+		goto err_pm;
+
+	atomic_inc(&vdev->num_jobs);
+	kref_get(&queue->refs);
+	job->vdev = vdev;
+	job->queue = queue;
+	return job;
+
+err_pm:
+	vpfn_pm_put(vdev);
+err_free:
+	kfree(job->hw_fence);
+	kvfree(job->descs);
+	kfree(job);
+	return ERR_PTR(ret);
+}
+
+/**
+ * vpfn_job_abort - throw away a job that was not pushed
+ * @job: from vpfn_job_create()
+ */
+void vpfn_job_abort(struct vpfn_job *job)
+{
+	drm_sched_job_cleanup(&job->base);
+	vpfn_job_free(job);
+}
+
+/**
+ * vpfn_job_add - add a command to a job
+ * @job: from vpfn_job_create(), with vpfn_job_num_descs() descriptors left for this
+ * @op: VPFN_OP_*
+ * @dst: engine address that it writes to, or 0
+ * @src: engine address that it reads from, or 0
+ * @length: bytes; for VPFN_OP_CRC32C at most DRM_VPFN_CRC_LENGTH_MAX, for VPFN_OP_NOP 0
+ * @pattern: of VPFN_OP_FILL, else 0
+ *
+ * The reservations of the buffers are held until the fence of the job is in them, so that the
+ * addresses stay valid. The ranges do not overlap.
+ */
+void vpfn_job_add(struct vpfn_job *job, u8 op, u64 dst, u64 src, u64 length, u32 pattern)
+{
+	do {
+		struct vpfn_desc *desc = &job->descs[job->num_descs++];
+		u64 chunk = min_t(u64, length, VPFN_CHUNK_SIZE);
+
+		desc->op = op;
+		desc->length = cpu_to_le64(chunk);
+		desc->dst_addr = cpu_to_le64(dst);
+		desc->src_addr = cpu_to_le64(src);
+		desc->pattern = cpu_to_le32(pattern);
+
+		if (dst)
+			dst += chunk;
+		if (src)
+			src += chunk;
+		length -= chunk;
+	} while (length);
+}
+EXPORT_SYMBOL_IF_KUNIT(vpfn_job_add);
+
+/**
+ * vpfn_job_push - give a job to the scheduler
+ * @job: from vpfn_job_create(), with its dependencies
+ *
+ * From here on the job belongs to the scheduler. The caller holds the reservations of all its
+ * buffers and adds the fence to them.
+ *
+ * Return: a reference to the fence that signals when the job has ended.
+ */
+struct dma_fence *vpfn_job_push(struct vpfn_job *job)
+{
+	struct vpfn_queue *queue = job->queue;
+	struct dma_fence *fence;
+
+	guard(mutex)(&queue->lock);
+	drm_sched_job_arm(&job->base);
+	fence = dma_fence_get(&job->base.s_fence->finished);
+	scoped_guard(spinlock, &queue->waiting_lock)
+		list_add_tail(&job->link, &queue->waiting);
+	drm_sched_entity_push_job(&job->base);
+	return fence;
+}
+
+static struct dma_fence *vpfn_sched_run_job(struct drm_sched_job *base)
+{
+	struct vpfn_job *job = to_vpfn_job(base);
+
+	scoped_guard(spinlock, &job->queue->waiting_lock)
+		list_del_init(&job->link);
+	return vpfn_engine_run(&job->vdev->engine, job);
+}
+
+static void vpfn_sched_free_job(struct drm_sched_job *base)
+{
+	struct vpfn_job *job = to_vpfn_job(base);
+
+	/* Still there if the queue was closed before the job could run */
+	scoped_guard(spinlock, &job->queue->waiting_lock)
+		list_del_init(&job->link);
+	drm_sched_job_cleanup(base);
+	vpfn_job_free(job);
+}
+
+/* Nothing to cancel: vpfn_engine_unplug() has ended all jobs before the scheduler goes. */
+static void vpfn_sched_cancel_job(struct drm_sched_job *base)
+{
+}
+
+static const struct drm_sched_backend_ops vpfn_sched_ops = {
+	.run_job = vpfn_sched_run_job,
+	.free_job = vpfn_sched_free_job,
+	.cancel_job = vpfn_sched_cancel_job,
+};
+
+/*
+ * The scheduler forgets jobs whose queue is closed before they run, but calls
+ * vpfn_sched_free_job() when their dependencies have signalled: wait for that.
+ */
+static void vpfn_job_fini(struct drm_device *drm, void *data)
+{
+	struct vpfn_device *vdev = data;
+
+	drm_sched_fini(&vdev->sched);
+	wait_var_event(&vdev->num_jobs, !atomic_read(&vdev->num_jobs));
+}
+
+static void vpfn_job_fini_kernel_queue(struct drm_device *drm, void *data)
+{
+	struct vpfn_device *vdev = data;
+
+	vpfn_queue_close(vdev->kernel_queue);
+}
+
+/**
+ * vpfn_job_init - set up the scheduler and the queue of the driver's own jobs
+ * @vdev: the device
+ *
+ * They live until the last DRM file is closed.
+ *
+ * Return: 0, or a negative errno with a line in the log; managed resources undo all of it.
+ */
+int vpfn_job_init(struct vpfn_device *vdev)
+{
+	struct device *dev = vdev->drm.dev;
+	const struct drm_sched_init_args args = {
+		.ops = &vpfn_sched_ops,
+		.num_rqs = DRM_SCHED_PRIORITY_COUNT,
+		.credit_limit = VPFN_RING_CREDITS,
+		/* The engine has a watchdog, see there. */
+		.timeout = MAX_SCHEDULE_TIMEOUT,
+		.name = KBUILD_MODNAME,
+		.dev = dev,
+	};
+	int ret;
+
+	ret = drm_sched_init(&vdev->sched, &args);
+	if (ret)
+		return dev_err_probe(dev, ret, "cannot set up the scheduler\n");
+	ret = drmm_add_action_or_reset(&vdev->drm, vpfn_job_fini, vdev);
+	if (ret)
+		return ret;
+
+	vdev->kernel_queue = vpfn_queue_create(vdev, DRM_SCHED_PRIORITY_KERNEL);
+	if (IS_ERR(vdev->kernel_queue))
+		return dev_err_probe(dev, PTR_ERR(vdev->kernel_queue),
+				     "cannot set up the scheduler\n");
+	return drmm_add_action_or_reset(&vdev->drm, vpfn_job_fini_kernel_queue, vdev);
+}

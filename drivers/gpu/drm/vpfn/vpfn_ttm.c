@@ -1,0 +1,666 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * What TTM asks of a driver: pages of a buffer, the GART, moves, eviction.
+ *
+ * Memory types:
+ *
+ *	TTM_PL_VRAM	device memory; the CPU may reach only its beginning
+ *	TTM_PL_TT	system pages that the GART maps, so that the engine reaches them
+ *	TTM_PL_SYSTEM	system pages, or none yet, that the engine does not reach
+ *
+ * Pages come into being when a buffer enters TTM_PL_TT, whose size is therefore the limit for
+ * system memory. A buffer leaves it for TTM_PL_SYSTEM only if TTM can swap it out from there.
+ * Moves from and to VRAM run on the engine and are pipelined: users of the buffer wait for the
+ * fence. They go by TTM_PL_TT, if need be in two hops.
+ */
+
+#include <linux/cgroup_dmem.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-fence.h>
+#include <linux/dma-mapping.h>
+#include <linux/dma-resv.h>
+#include <linux/mm.h>
+#include <linux/pci.h>
+#include <linux/pm_runtime.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_managed.h>
+#include <drm/drm_prime.h>
+#include <drm/ttm/ttm_allocation.h>
+#include <drm/ttm/ttm_backup.h>
+#include <drm/ttm/ttm_pool.h>
+#include <drm/ttm/ttm_range_manager.h>
+#include <drm/vpfn_drm.h>
+
+#include "vpfn_drv.h"
+#include "vpfn_trace.h"
+
+static struct vpfn_tt *to_vpfn_tt(struct ttm_tt *ttm)
+{
+	return container_of(ttm, struct vpfn_tt, base);
+}
+
+/* TTM calls this for the last reference, and when vpfn_ttm_bo_init() fails. */
+static void vpfn_ttm_bo_destroy(struct ttm_buffer_object *tbo)
+{
+	struct vpfn_bo *bo = to_vpfn_bo(tbo);
+
+	/* The buffer may have been what kept the device from a runtime suspend. */
+	pm_request_autosuspend(tbo->base.dev->dev);
+
+	if (drm_gem_is_imported(&tbo->base))
+		drm_prime_gem_destroy(&tbo->base, NULL);
+	drm_gem_object_release(&tbo->base);
+	if (bo->dummy_page)
+		__free_page(bo->dummy_page);
+	kfree(bo);
+}
+
+/**
+ * vpfn_ttm_is_vpfn_bo - is a buffer object one of this driver's?
+ * @tbo: the TTM buffer object, from an LRU list
+ *
+ * A pipelined move leaves the old place to a ghost object of TTM's, which is no struct vpfn_bo
+ * and has no DRM device. TTM hands it to the driver as any other.
+ *
+ * Return: false for a ghost object.
+ */
+bool vpfn_ttm_is_vpfn_bo(const struct ttm_buffer_object *tbo)
+{
+	return tbo->destroy == vpfn_ttm_bo_destroy;
+}
+
+/**
+ * vpfn_ttm_bo_init - hand a new buffer to TTM
+ * @vdev: the device
+ * @bo: the buffer; freed if this fails
+ * @placement: where it may begin
+ * @alignment: in pages, of a place in VRAM
+ * @resv: the reservation of the exporter, held, if the buffer is an import; else NULL
+ *
+ * Return: 0, or a negative errno, -ENOSPC or -ENOMEM if there is no room.
+ */
+int vpfn_ttm_bo_init(struct vpfn_device *vdev, struct vpfn_bo *bo,
+		     struct ttm_placement *placement, u32 alignment, struct dma_resv *resv)
+{
+	struct ttm_operation_ctx ctx = { .interruptible = true, .gfp_retry_mayfail = true };
+	int ret;
+
+	ret = ttm_bo_init_reserved(&vdev->bdev, &bo->tbo,
+				   resv ? ttm_bo_type_sg : ttm_bo_type_device, placement,
+				   alignment, &ctx, NULL, resv, vpfn_ttm_bo_destroy);
+	if (!ret && !resv)
+		ttm_bo_unreserve(&bo->tbo);
+	return ret;
+}
+
+/**
+ * vpfn_ttm_addr - where does the engine find a resource?
+ * @res: a resource in TTM_PL_VRAM or TTM_PL_TT
+ *
+ * Return: the engine address of its first byte.
+ */
+u64 vpfn_ttm_addr(const struct ttm_resource *res)
+{
+	u64 offset = (u64)res->start << PAGE_SHIFT;
+
+	return res->mem_type == TTM_PL_TT ? VPFN_GART_START + offset : offset;
+}
+
+/**
+ * vpfn_ttm_is_visible - does the CPU reach all of a resource?
+ * @vdev: the device
+ * @res: a resource in TTM_PL_VRAM
+ *
+ * Return: true if it lies in the BAR.
+ */
+bool vpfn_ttm_is_visible(struct vpfn_device *vdev, const struct ttm_resource *res)
+{
+	return ((u64)res->start << PAGE_SHIFT) + res->size <= vdev->visible_size;
+}
+
+/**
+ * vpfn_ttm_place - where is a buffer at this moment?
+ * @tbo: the buffer
+ * @offset: if not NULL, its offset in bytes in that memory type
+ *
+ * Takes no reservation, so that it never waits. &ttm_device.lru_lock keeps the resource alive,
+ * since ttm_resource_fini() takes it.
+ *
+ * Return: the memory type; TTM_PL_SYSTEM if the buffer has no place.
+ */
+u32 vpfn_ttm_place(struct ttm_buffer_object *tbo, u64 *offset)
+{
+	struct ttm_resource *res;
+
+	guard(spinlock)(&tbo->bdev->lru_lock);
+	res = READ_ONCE(tbo->resource);
+	if (offset)
+		*offset = res ? (u64)res->start << PAGE_SHIFT : 0;
+	return res ? res->mem_type : TTM_PL_SYSTEM;
+}
+
+static struct ttm_tt *vpfn_tt_create(struct ttm_buffer_object *tbo, u32 page_flags)
+{
+	enum ttm_caching caching = ttm_cached;
+	struct vpfn_tt *tt;
+	int ret;
+
+	/*
+	 * R7: the cache mode belongs to the buffer, wherever it is, since it is part of
+	 * vm_page_prot, which a fault cannot change.
+	 */
+	if (vpfn_ttm_is_vpfn_bo(tbo) && to_vpfn_bo(tbo)->placement & DRM_VPFN_PLACEMENT_VRAM)
+		caching = ttm_write_combined;
+
+	tt = kzalloc_obj(*tt);
+	if (!tt)
+		return NULL;
+
+	if (page_flags & TTM_TT_FLAG_EXTERNAL)
+		ret = ttm_sg_tt_init(&tt->base, tbo, page_flags, caching);
+	else
+		ret = ttm_tt_init(&tt->base, tbo, page_flags, caching, 0);
+	if (ret) {
+		kfree(tt);
+		return NULL;
+	}
+
+	tt->obj = &tbo->base;
+	INIT_LIST_HEAD(&tt->link);
+	return &tt->base;
+}
+
+static void vpfn_tt_destroy(struct ttm_device *bdev, struct ttm_tt *ttm)
+{
+	ttm_tt_fini(ttm);
+	kfree(to_vpfn_tt(ttm));
+}
+
+static int vpfn_gart_write(struct vpfn_device *vdev, struct vpfn_tt *tt, struct sg_table *sgt)
+{
+	__le64 *entry = vdev->gart + tt->gart_page, *end = entry + tt->base.num_pages;
+	struct sg_dma_page_iter iter;
+	dma_addr_t addr;
+
+	for_each_sgtable_dma_page(sgt, &iter, 0) {
+		if (entry == end)
+			break;
+		addr = sg_page_iter_dma_address(&iter);
+		if (addr & ~VPFN_GART_ADDR_MASK)
+			return -EINVAL;
+		*entry++ = cpu_to_le64(addr | VPFN_GART_VALID);
+	}
+	/* An exporter may have handed over a table that is too short. */
+	return entry == end ? 0 : -EINVAL;
+}
+
+/* vdev->gart_lock is held. */
+static void vpfn_tt_unbind_locked(struct vpfn_device *vdev, struct vpfn_tt *tt)
+{
+	if (list_empty(&tt->link))
+		return;
+
+	list_del_init(&tt->link);
+	memset(vdev->gart + tt->gart_page, 0, tt->base.num_pages * sizeof(*vdev->gart));
+	if (tt->base.page_flags & TTM_TT_FLAG_EXTERNAL)
+		return;
+
+	dma_unmap_sgtable(vdev->drm.dev, &tt->sgt, DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC);
+	sg_free_table(&tt->sgt);
+}
+
+/* Let the engine find the pages, which are populated, at @gart_page; inside of drm_dev_enter(). */
+static int vpfn_tt_bind(struct vpfn_device *vdev, struct vpfn_tt *tt, unsigned long gart_page)
+{
+	struct sg_table *sgt = tt->base.sg;
+	int ret;
+
+	guard(mutex)(&vdev->gart_lock);
+
+	if (!(tt->base.page_flags & TTM_TT_FLAG_EXTERNAL)) {
+		sgt = &tt->sgt;
+		ret = sg_alloc_table_from_pages(sgt, tt->base.pages, tt->base.num_pages, 0,
+						(u64)tt->base.num_pages << PAGE_SHIFT, GFP_KERNEL);
+		if (ret)
+			return ret;
+		ret = dma_map_sgtable(vdev->drm.dev, sgt, DMA_BIDIRECTIONAL,
+				      DMA_ATTR_SKIP_CPU_SYNC);
+		if (ret) {
+			sg_free_table(sgt);
+			return ret;
+		}
+	}
+
+	tt->gart_page = gart_page;
+	list_add(&tt->link, &vdev->gart_bindings);
+	ret = vpfn_gart_write(vdev, tt, sgt);
+	if (ret)
+		vpfn_tt_unbind_locked(vdev, tt);
+	return ret;
+}
+
+static void vpfn_tt_unbind(struct vpfn_device *vdev, struct vpfn_tt *tt)
+{
+	guard(mutex)(&vdev->gart_lock);
+	vpfn_tt_unbind_locked(vdev, tt);
+}
+
+static int vpfn_tt_populate(struct ttm_device *bdev, struct ttm_tt *ttm,
+			    struct ttm_operation_ctx *ctx)
+{
+	struct sg_table *sgt;
+
+	if (!(ttm->page_flags & TTM_TT_FLAG_EXTERNAL))
+		return ttm_pool_alloc(&bdev->pool, ttm, ctx);
+
+	sgt = dma_buf_map_attachment(to_vpfn_tt(ttm)->obj->import_attach, DMA_BIDIRECTIONAL);
+	if (IS_ERR(sgt))
+		return PTR_ERR(sgt);
+	ttm->sg = sgt;
+	return 0;
+}
+
+static void vpfn_tt_unpopulate(struct ttm_device *bdev, struct ttm_tt *ttm)
+{
+	struct vpfn_tt *tt = to_vpfn_tt(ttm);
+
+	vpfn_tt_unbind(bdev_to_vpfn_device(bdev), tt);
+	if (!(ttm->page_flags & TTM_TT_FLAG_EXTERNAL)) {
+		ttm_pool_free(&bdev->pool, ttm);
+		return;
+	}
+
+	/* vpfn_ttm_unplug() may have been here before. */
+	if (ttm->sg)
+		dma_buf_unmap_attachment(tt->obj->import_attach, ttm->sg, DMA_BIDIRECTIONAL);
+	ttm->sg = NULL;
+}
+
+/* Would TTM find room in TTM_PL_TT? If not, an eviction to there would end in an error message. */
+static bool vpfn_ttm_has_room(struct vpfn_device *vdev, u64 size)
+{
+	struct ttm_resource_manager *man = ttm_manager_type(&vdev->bdev, TTM_PL_TT);
+
+	return ttm_resource_manager_usage(man) + size <= (u64)man->size << PAGE_SHIFT ||
+	       ttm_backup_bytes_avail() >= size || READ_ONCE(vdev->suspending) == current;
+}
+
+static bool vpfn_ttm_eviction_valuable(struct ttm_buffer_object *tbo,
+				       const struct ttm_place *place)
+{
+	struct vpfn_device *vdev = bdev_to_vpfn_device(tbo->bdev);
+	struct ttm_resource *res = tbo->resource;
+
+	/* What is being freed costs nothing to evict. */
+	if (tbo->deleted || !vpfn_ttm_is_vpfn_bo(tbo))
+		return ttm_bo_eviction_valuable(tbo, place);
+
+	if (res->mem_type == TTM_PL_VRAM) {
+		if (drm_dev_is_unplugged(&vdev->drm) || !vpfn_ttm_has_room(vdev, res->size))
+			return false;
+		/* Without the engine the CPU has to reach it. */
+		if (READ_ONCE(vdev->engine.wedged) &&
+		    (!vpfn_ttm_is_visible(vdev, res) || READ_ONCE(to_vpfn_bo(tbo)->lost)))
+			return false;
+	} else if (tbo->type == ttm_bo_type_device && READ_ONCE(vdev->suspending) != current) {
+		/*
+		 * A client could fill all memory with buffers that leave TTM_PL_TT and that
+		 * nothing can swap out.
+		 */
+		if (tbo->ttm && ttm_tt_is_populated(tbo->ttm) &&
+		    ttm_backup_bytes_avail() < res->size)
+			return false;
+	}
+	return ttm_bo_eviction_valuable(tbo, place);
+}
+
+static void vpfn_ttm_evict_flags(struct ttm_buffer_object *tbo, struct ttm_placement *placement)
+{
+	static const struct ttm_place system = { .mem_type = TTM_PL_SYSTEM };
+	static const struct ttm_place tt = { .mem_type = TTM_PL_TT };
+
+	/* No place: TTM waits until it is idle and frees it. An import is mapped again later. */
+	placement->num_placement = 0;
+	if (!vpfn_ttm_is_vpfn_bo(tbo) || tbo->type == ttm_bo_type_sg)
+		return;
+
+	placement->num_placement = 1;
+	placement->placement = tbo->resource->mem_type == TTM_PL_VRAM ? &tt : &system;
+}
+
+/*
+ * Tell importers that a buffer moves; it is reserved. They map it again only after that, and
+ * fences that they leave in the reservation keep its memory.
+ */
+static void vpfn_ttm_invalidate_exports(struct ttm_buffer_object *tbo)
+{
+	if (vpfn_ttm_is_vpfn_bo(tbo) && to_vpfn_bo(tbo)->dma_buf)
+		dma_buf_invalidate_mappings(to_vpfn_bo(tbo)->dma_buf);
+}
+
+/* Clear or copy a buffer by the engine. */
+static int vpfn_ttm_move_by_engine(struct ttm_buffer_object *tbo, bool evict, bool clear,
+				   struct ttm_resource *new_res)
+{
+	struct vpfn_device *vdev = bdev_to_vpfn_device(tbo->bdev);
+	u64 size = tbo->base.size, dst = vpfn_ttm_addr(new_res);
+	struct dma_fence *fence;
+	struct vpfn_job *job;
+	int ret;
+
+	trace_vpfn_move(tbo, new_res, evict, clear);
+
+	job = vpfn_job_create(vdev, vdev->kernel_queue, vpfn_job_num_descs(size), 0);
+	if (IS_ERR(job))
+		return PTR_ERR(job);
+
+	job->bo = to_vpfn_bo(tbo);
+	if (clear)
+		vpfn_job_add(job, VPFN_OP_FILL, dst, 0, size, 0);
+	else
+		vpfn_job_add(job, VPFN_OP_COPY, dst, vpfn_ttm_addr(tbo->resource), size, 0);
+	ret = drm_sched_job_add_resv_dependencies(&job->base, tbo->base.resv,
+						  DMA_RESV_USAGE_BOOKKEEP);
+	if (ret) {
+		vpfn_job_abort(job);
+		return ret;
+	}
+
+	fence = vpfn_job_push(job);
+	if (clear) {
+		dma_resv_add_fence(tbo->base.resv, fence, DMA_RESV_USAGE_KERNEL);
+		ttm_bo_move_null(tbo, new_res);
+	} else {
+		ret = ttm_bo_move_accel_cleanup(tbo, fence, evict, true, new_res);
+		/* TTM frees the new place: the engine must have left it. */
+		if (ret)
+			dma_fence_wait(fence, false);
+	}
+	dma_fence_put(fence);
+	return ret;
+}
+
+/* From or to VRAM */
+static int vpfn_ttm_move_vram(struct ttm_buffer_object *tbo, bool evict, bool clear,
+			      struct ttm_operation_ctx *ctx, struct ttm_resource *new_res)
+{
+	struct vpfn_device *vdev = bdev_to_vpfn_device(tbo->bdev);
+	int ret = 0, idx;
+
+	if (!drm_dev_enter(&vdev->drm, &idx))
+		return -ENODEV;
+
+	vpfn_ttm_invalidate_exports(tbo);
+	if (new_res->mem_type == TTM_PL_TT)
+		ret = vpfn_tt_bind(vdev, to_vpfn_tt(tbo->ttm), new_res->start);
+	if (!ret)
+		ret = vpfn_ttm_move_by_engine(tbo, evict, clear, new_res);
+
+	/* Without the engine the CPU copies what it reaches. */
+	if (ret == -EIO && tbo->resource) {
+		ret = ttm_bo_wait_ctx(tbo, ctx);
+		if (!ret)
+			ret = ttm_bo_move_memcpy(tbo, ctx, new_res);
+	}
+	drm_dev_exit(idx);
+	return ret;
+}
+
+/* To a place where the engine finds the pages, which TTM has populated */
+static int vpfn_ttm_move_to_tt(struct ttm_buffer_object *tbo, struct ttm_resource *new_res)
+{
+	struct vpfn_device *vdev = bdev_to_vpfn_device(tbo->bdev);
+	int ret, idx;
+
+	if (!drm_dev_enter(&vdev->drm, &idx))
+		return -ENODEV;
+
+	ret = vpfn_tt_bind(vdev, to_vpfn_tt(tbo->ttm), new_res->start);
+	drm_dev_exit(idx);
+	if (!ret)
+		ttm_bo_move_null(tbo, new_res);
+	return ret;
+}
+
+static int vpfn_ttm_move_from_tt(struct ttm_buffer_object *tbo, struct ttm_operation_ctx *ctx,
+				 struct ttm_resource *new_res)
+{
+	int ret;
+
+	vpfn_ttm_invalidate_exports(tbo);
+	ret = ttm_bo_wait_ctx(tbo, ctx);
+	if (ret)
+		return ret;
+
+	vpfn_tt_unbind(bdev_to_vpfn_device(tbo->bdev), to_vpfn_tt(tbo->ttm));
+	ttm_bo_move_null(tbo, new_res);
+	return 0;
+}
+
+/*
+ * R8: TTM has zapped all CPU mappings and holds the reservation, so that no fault can bring
+ * them back before the buffer has its new place and the fence of the move.
+ */
+static int vpfn_ttm_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_operation_ctx *ctx,
+			 struct ttm_resource *new_res, struct ttm_place *hop)
+{
+	u32 from = tbo->resource ? tbo->resource->mem_type : TTM_PL_SYSTEM;
+	/* Memory that was never touched reads as zeroes. */
+	bool clear = from == TTM_PL_SYSTEM &&
+		     (!tbo->ttm || !(ttm_tt_is_populated(tbo->ttm) || ttm_tt_is_swapped(tbo->ttm)));
+
+	switch (new_res->mem_type) {
+	case TTM_PL_VRAM:
+		if (from != TTM_PL_SYSTEM || clear)
+			return vpfn_ttm_move_vram(tbo, evict, clear, ctx, new_res);
+		break;
+	case TTM_PL_TT:
+		if (from == TTM_PL_VRAM)
+			return vpfn_ttm_move_vram(tbo, evict, false, ctx, new_res);
+		return vpfn_ttm_move_to_tt(tbo, new_res);
+	default:
+		if (from == TTM_PL_TT)
+			return vpfn_ttm_move_from_tt(tbo, ctx, new_res);
+		if (from == TTM_PL_VRAM)
+			break;
+		ttm_bo_move_null(tbo, new_res);
+		return 0;
+	}
+
+	hop->mem_type = TTM_PL_TT;
+	hop->flags = TTM_PL_FLAG_TEMPORARY;
+	return -EMULTIHOP;
+}
+
+/**
+ * vpfn_ttm_io_mem_reserve - &ttm_device_funcs.io_mem_reserve
+ * @bdev: the TTM device
+ * @res: the resource of a buffer, whose moves are done
+ *
+ * Says where the CPU finds the buffer. Every CPU mapping, by user space or by the kernel, comes
+ * by here.
+ *
+ * Return: 0, -EINVAL for VRAM beyond the BAR, -EIO if the contents are lost.
+ */
+int vpfn_ttm_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *res)
+{
+	struct vpfn_device *vdev = bdev_to_vpfn_device(bdev);
+
+	if (vpfn_ttm_is_vpfn_bo(res->bo) && READ_ONCE(to_vpfn_bo(res->bo)->lost))
+		return -EIO;
+	if (res->mem_type != TTM_PL_VRAM)
+		return 0;
+	if (!vpfn_ttm_is_visible(vdev, res))
+		return -EINVAL;
+
+	res->bus.offset = vdev->vram_base + ((u64)res->start << PAGE_SHIFT);
+	res->bus.is_iomem = true;
+	res->bus.caching = ttm_write_combined;
+	return 0;
+}
+
+static const struct ttm_device_funcs vpfn_ttm_funcs = {
+	.ttm_tt_create = vpfn_tt_create,
+	.ttm_tt_populate = vpfn_tt_populate,
+	.ttm_tt_unpopulate = vpfn_tt_unpopulate,
+	.ttm_tt_destroy = vpfn_tt_destroy,
+	.eviction_valuable = vpfn_ttm_eviction_valuable,
+	.evict_flags = vpfn_ttm_evict_flags,
+	.move = vpfn_ttm_move,
+	.io_mem_reserve = vpfn_ttm_io_mem_reserve,
+};
+
+/**
+ * vpfn_ttm_unplug - give back all DMA mappings
+ * @vdev: the device, after vpfn_engine_unplug()
+ *
+ * The buffers and their pages stay.
+ */
+void vpfn_ttm_unplug(struct vpfn_device *vdev)
+{
+	struct ttm_operation_ctx ctx = {};
+	struct ttm_lru_walk_arg arg = { .ctx = &ctx, .sleeping_lock = true };
+	struct ttm_bo_lru_cursor cursor;
+	struct ttm_buffer_object *tbo;
+	struct vpfn_tt *tt, *next;
+
+	/* An import's mapping is its exporter's to end, under the shared reservation. */
+	ttm_bo_lru_for_each_reserved_guarded(&cursor, ttm_manager_type(&vdev->bdev, TTM_PL_TT),
+					     &arg, tbo) {
+		if (tbo->type != ttm_bo_type_sg || !tbo->ttm || !tbo->ttm->sg)
+			continue;
+		tt = to_vpfn_tt(tbo->ttm);
+		vpfn_tt_unbind(vdev, tt);
+		dma_buf_unmap_attachment(tt->obj->import_attach, tt->base.sg, DMA_BIDIRECTIONAL);
+		tt->base.sg = NULL;
+	}
+
+	guard(mutex)(&vdev->gart_lock);
+	list_for_each_entry_safe(tt, next, &vdev->gart_bindings, link)
+		vpfn_tt_unbind_locked(vdev, tt);
+}
+
+static const struct dmem_cgroup_ops vpfn_dmem_ops = {
+	.reclaim = ttm_resource_manager_dmem_reclaim,
+};
+
+/*
+ * With the device, not with the last DRM file: a card that is bound again would have two
+ * regions of one name, and limits would bind only the first.
+ */
+static void vpfn_ttm_unregister_region(void *data)
+{
+	struct ttm_resource_manager *man = data;
+	struct dmem_cgroup_region *region = man->cg;
+
+	ttm_resource_manager_set_dmem_region(man, NULL);
+	dmem_cgroup_unregister_region(region);
+}
+
+static int vpfn_ttm_register_region(struct vpfn_device *vdev)
+{
+	struct ttm_resource_manager *man = ttm_manager_type(&vdev->bdev, TTM_PL_VRAM);
+	const struct dmem_cgroup_init init = {
+		.size = vdev->vram_size,
+		.ops = &vpfn_dmem_ops,
+		.reclaim_priv = man,
+	};
+	struct dmem_cgroup_region *region;
+
+	region = dmem_cgroup_register_region(&init, "drm/%s/vram", vdev->drm.unique);
+	if (IS_ERR(region))
+		return PTR_ERR(region);
+
+	ttm_resource_manager_set_dmem_region(man, region);
+	return devm_add_action_or_reset(vdev->drm.dev, vpfn_ttm_unregister_region, man);
+}
+
+static void vpfn_ttm_fini(struct drm_device *drm, void *data)
+{
+	ttm_device_fini(data);
+}
+
+static void vpfn_ttm_fini_vram(struct drm_device *drm, void *data)
+{
+	ttm_range_man_fini(data, TTM_PL_VRAM);
+}
+
+/* The last buffers may still wait for their fences in TTM's workqueue. */
+static void vpfn_ttm_fini_tt(struct drm_device *drm, void *data)
+{
+	struct ttm_device *bdev = data;
+
+	flush_workqueue(bdev->wq);
+	ttm_range_man_fini(bdev, TTM_PL_TT);
+}
+
+static int vpfn_ttm_init_managers(struct vpfn_device *vdev)
+{
+	struct ttm_device *bdev = &vdev->bdev;
+	/* Half of the memory, as TTM allows before it begins to swap. */
+	u64 tt_pages = min(vdev->gart_size >> PAGE_SHIFT, totalram_pages() / 2);
+	int ret;
+
+	ret = ttm_range_man_init(bdev, TTM_PL_VRAM, false, vdev->vram_size >> PAGE_SHIFT);
+	if (ret)
+		return ret;
+	ret = drmm_add_action_or_reset(&vdev->drm, vpfn_ttm_fini_vram, bdev);
+	if (ret)
+		return ret;
+
+	ret = ttm_range_man_init(bdev, TTM_PL_TT, true, tt_pages);
+	if (ret)
+		return ret;
+	return drmm_add_action_or_reset(&vdev->drm, vpfn_ttm_fini_tt, bdev);
+}
+
+/**
+ * vpfn_ttm_init - take over the VRAM BAR and set up TTM
+ * @vdev: the device, with the sizes of its memories and its engine
+ *
+ * TTM and its managers live until the last DRM file is closed, since files may hold buffers of
+ * a device that is gone.
+ *
+ * Return: 0, or a negative errno with a line in the log; managed resources undo all of it.
+ */
+int vpfn_ttm_init(struct vpfn_device *vdev)
+{
+	struct drm_device *drm = &vdev->drm;
+	struct pci_dev *pdev = to_pci_dev(drm->dev);
+	int ret;
+
+	INIT_LIST_HEAD(&vdev->gart_bindings);
+	ret = drmm_mutex_init(drm, &vdev->gart_lock);
+	if (ret)
+		return ret;
+
+	ret = pcim_request_region(pdev, VPFN_BAR_VRAM, KBUILD_MODNAME);
+	if (ret)
+		return dev_err_probe(&pdev->dev, ret, "cannot reserve the VRAM BAR\n");
+
+	/* On x86 with PAT this, not vm_page_prot, makes user mappings write-combined. */
+	vdev->vram_base = pci_resource_start(pdev, VPFN_BAR_VRAM);
+	ret = devm_arch_io_reserve_memtype_wc(&pdev->dev, vdev->vram_base, vdev->visible_size);
+	if (ret)
+		return dev_err_probe(&pdev->dev, ret, "cannot make VRAM write-combined\n");
+
+	ret = ttm_device_init(&vdev->bdev, &vpfn_ttm_funcs, drm->dev, drm->anon_inode->i_mapping,
+			      drm->vma_offset_manager,
+			      TTM_ALLOCATION_PROPAGATE_ENOSPC |
+			      TTM_ALLOCATION_POOL_BENEFICIAL_ORDER(PMD_ORDER));
+	if (ret)
+		return dev_err_probe(&pdev->dev, ret, "cannot set up TTM\n");
+	ret = drmm_add_action_or_reset(drm, vpfn_ttm_fini, &vdev->bdev);
+	if (ret)
+		return ret;
+
+	ret = vpfn_ttm_init_managers(vdev);
+	if (!ret)
+		ret = vpfn_ttm_register_region(vdev);
+	if (ret)
+		return dev_err_probe(&pdev->dev, ret, "cannot set up the memory managers\n");
+	return 0;
+}
