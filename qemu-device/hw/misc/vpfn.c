@@ -15,7 +15,6 @@
 #include "qemu/timer.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
-#include "qapi/visitor.h"
 #include "hw/misc/vpfn_regs.h"
 #include "hw/pci/msix.h"
 #include "hw/pci/pci_device.h"
@@ -30,15 +29,23 @@
 #define TYPE_VPFN "vpfn"
 OBJECT_DECLARE_SIMPLE_TYPE(VpfnState, VPFN)
 
-#define VPFN_VRAM_SIZE_MIN      (1 * MiB)
-#define VPFN_VRAM_SIZE_MAX      (64 * GiB)
+/* Limits of vram-size, visible-vram-size and gart-size */
+#define VPFN_SIZE_MIN           (1 * MiB)
+#define VPFN_SIZE_MAX           (64 * GiB)
 #define VPFN_VRAM_SIZE_DEFAULT  (256 * MiB)
+#define VPFN_GART_SIZE_DEFAULT  (2 * GiB)
 
 #define VPFN_PCIE_CAP_OFFSET    0x80
-#define VPFN_MSIX_BAR_SIZE      0x1000
-#define VPFN_MSIX_PBA_OFFSET    0x800
+#define VPFN_NUM_BARS           3
 
 #define VPFN_INT_ALL            (VPFN_INT_FENCE | VPFN_INT_ERROR)
+
+#define VPFN_NUM_REGS           (VPFN_REG_INT_ENABLE / 4 + 1)
+#define R(name)                 (VPFN_REG_##name / 4)
+
+/* Bytes of a descriptor outside all fields: FLAGS + 1, + 2, and from END on */
+#define VPFN_DESC_PAD           (VPFN_DESC_FLAGS + 1)
+#define VPFN_DESC_END           (VPFN_DESC_PATTERN + 4)
 
 /*
  * The engine works in slices, each run by a timer of the virtual clock. Unlike
@@ -46,53 +53,37 @@ OBJECT_DECLARE_SIMPLE_TYPE(VpfnState, VPFN)
  * changes after the state was saved; and with -icount it runs at the same
  * instruction every time. Between slices other threads get the big lock.
  *
- * A slice has a budget: about as many bytes as VRAM can copy in a
- * millisecond. What is slower costs more.
+ * A slice ends when its budget is spent, in bytes of VRAM; what is slower costs
+ * more. To end it after a time of the host's clock would make -icount runs
+ * differ. The budget is therefore small enough for the slowest case, memory
+ * that the host has yet to allocate, where each page is a fault.
  */
-#define VPFN_SLICE_BUDGET       (8 * MiB)
+#define VPFN_SLICE_BUDGET       (1 * MiB)
 #define VPFN_SLICE_DELAY_NS     (20 * SCALE_US)
 #define VPFN_COST_FETCH         (4 * KiB)
-#define VPFN_COST_SYSTEM        4
+#define VPFN_COST_GART          4
 #define VPFN_COST_CRC           8
 
-#define VPFN_BOUNCE_SIZE        (64 * KiB)
-
-/* Source or destination, as a descriptor gives it. */
-typedef struct VpfnOperand {
-    uint8_t space;
-    uint64_t addr;
-    uint32_t count;
-} VpfnOperand;
+#define VPFN_STEP_SIZE          (64 * KiB)
+#define VPFN_STEP_PAGES         (VPFN_STEP_SIZE / VPFN_GART_PAGE_SIZE + 1)
 
 typedef struct VpfnDesc {
     uint8_t op;
     uint8_t flags;
     uint32_t fence;
     uint64_t length;
-    VpfnOperand src;
-    VpfnOperand dst;
+    uint64_t src;
+    uint64_t dst;
     uint32_t pattern;
 } VpfnDesc;
-
-/* The part of an operand that comes next: all the rest, or that of an entry. */
-typedef struct VpfnCursor {
-    uint64_t addr;
-    uint64_t left;
-    uint32_t next_entry;
-} VpfnCursor;
-
-/* A BAR, and what covers it while the device is gone. */
-typedef struct VpfnBar {
-    MemoryRegion container;
-    MemoryRegion absent;
-} VpfnBar;
 
 struct VpfnState {
     PCIDevice parent_obj;
 
-    /* Properties; the sizes are 0 until realize if the user did not set them */
+    /* Properties; the first two are 0 until realize if not set */
     uint64_t vram_size;
     uint64_t visible_size;
+    uint64_t gart_size;
     HostMemoryBackend *memdev;
 
     /* Injected faults */
@@ -101,30 +92,21 @@ struct VpfnState {
     uint32_t dma_error;
     uint32_t lost_interrupts;
 
-    VpfnBar regs_bar;
-    VpfnBar vram_bar;
-    VpfnBar msix_bar;
-    MemoryRegion regs;
+    MemoryRegion reg_bar;
+    MemoryRegion vram_bar;
+    MemoryRegion visible_vram;
     /* Unused if the VRAM is a host memory backend */
     MemoryRegion own_vram;
-    MemoryRegion visible_vram;
+    /* What covers the BARs while the device is gone */
+    MemoryRegion absent[VPFN_NUM_BARS];
 
     /* VRAM as the engine sees it */
     MemoryRegion all_vram;
     AddressSpace vram_as;
     const uint8_t *vram_host;
 
-    /* Registers */
-    bool enabled;
-    uint32_t error;
-    uint32_t error_index;
-    uint64_t ring_base;
-    uint32_t ring_size;
-    uint32_t head;
-    uint32_t tail;
-    uint32_t fence;
-    uint32_t int_status;
-    uint32_t int_enable;
+    /* STATUS is worked out when it is read */
+    uint32_t regs[VPFN_NUM_REGS];
 
     QEMUTimer timer;
 
@@ -132,13 +114,22 @@ struct VpfnState {
     bool active;
     uint8_t raw_desc[VPFN_DESC_SIZE];
     VpfnDesc desc;
-    VpfnCursor src;
-    VpfnCursor dst;
     uint64_t done;
     uint32_t crc;
 
-    uint8_t bounce[VPFN_BOUNCE_SIZE];
+    uint8_t buffer[VPFN_STEP_SIZE];
 };
+
+static uint64_t vpfn_reg64(VpfnState *s, unsigned lo)
+{
+    return deposit64(s->regs[lo], 32, 32, s->regs[lo + 1]);
+}
+
+static void vpfn_set_reg64(VpfnState *s, unsigned lo, uint64_t val)
+{
+    s->regs[lo] = extract64(val, 0, 32);
+    s->regs[lo + 1] = extract64(val, 32, 32);
+}
 
 /* Interrupts */
 
@@ -155,18 +146,18 @@ static void vpfn_send_message(VpfnState *s, unsigned vector)
 }
 
 /*
- * The address of a message is the guest's choice, and may be one where a write
- * resets or unplugs this device: callers are done with the state.
+ * A message goes to an address of the guest's choice. The write may reset or
+ * unplug this device, or change its registers: callers are done with the state.
  */
 static void vpfn_set_interrupts(VpfnState *s, uint32_t status, uint32_t enable)
 {
-    uint32_t before = s->int_status & s->int_enable;
+    uint32_t before = s->regs[R(INT_STATUS)] & s->regs[R(INT_ENABLE)];
     uint32_t due = status & enable & ~before;
     unsigned vector;
 
     trace_vpfn_interrupt(status, enable);
-    s->int_status = status;
-    s->int_enable = enable;
+    s->regs[R(INT_STATUS)] = status;
+    s->regs[R(INT_ENABLE)] = enable;
 
     for (vector = 0; vector < VPFN_NUM_VECTORS; vector++) {
         if (due & BIT(vector)) {
@@ -175,24 +166,109 @@ static void vpfn_set_interrupts(VpfnState *s, uint32_t status, uint32_t enable)
     }
 }
 
+static void vpfn_raise(VpfnState *s, uint32_t cause)
+{
+    vpfn_set_interrupts(s, s->regs[R(INT_STATUS)] | cause,
+                        s->regs[R(INT_ENABLE)]);
+}
+
+/* Start and stop */
+
+static bool vpfn_is_enabled(VpfnState *s)
+{
+    return s->regs[R(CTRL)] & VPFN_CTRL_ENABLE;
+}
+
+static bool vpfn_is_busy(VpfnState *s)
+{
+    return vpfn_is_enabled(s) &&
+           s->regs[R(RING_HEAD)] != s->regs[R(RING_TAIL)];
+}
+
+static int64_t vpfn_next_slice(void)
+{
+    return qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) + VPFN_SLICE_DELAY_NS;
+}
+
+/* A doorbell must not put off a slice that is due. */
+static void vpfn_schedule(VpfnState *s)
+{
+    if (vpfn_is_busy(s) && !s->hang && !timer_pending(&s->timer)) {
+        timer_mod(&s->timer, vpfn_next_slice());
+    }
+}
+
+static void vpfn_stop(VpfnState *s)
+{
+    trace_vpfn_stop(s->regs[R(RING_HEAD)], s->active);
+    s->regs[R(CTRL)] = 0;
+    s->active = false;
+    timer_del(&s->timer);
+}
+
+static void vpfn_fail(VpfnState *s, uint32_t error, uint64_t addr)
+{
+    trace_vpfn_error(error, s->regs[R(RING_HEAD)], addr);
+    vpfn_stop(s);
+    s->regs[R(ERROR)] = error;
+    s->regs[R(ERROR_INDEX)] = s->regs[R(RING_HEAD)];
+    vpfn_set_reg64(s, R(ERROR_ADDR_LO), addr);
+    vpfn_raise(s, VPFN_INT_ERROR);
+}
+
+static void vpfn_reset_engine(VpfnState *s)
+{
+    trace_vpfn_reset();
+    vpfn_stop(s);
+    s->hang = false;
+    memset(&s->regs[R(CTRL)], 0, sizeof(s->regs) - VPFN_REG_CTRL);
+}
+
+/* Is the last byte at or below 2^64 - 1? @length is not 0. */
+static bool vpfn_range_is_valid(uint64_t addr, uint64_t length)
+{
+    return length - 1 <= UINT64_MAX - addr;
+}
+
+static bool vpfn_setup_is_valid(VpfnState *s)
+{
+    uint64_t entries = s->gart_size / VPFN_GART_PAGE_SIZE;
+    uint64_t ring_size = s->regs[R(RING_SIZE)];
+
+    return is_power_of_2(ring_size) && ring_size >= VPFN_RING_SIZE_MIN &&
+           ring_size <= VPFN_RING_SIZE_MAX &&
+           vpfn_range_is_valid(vpfn_reg64(s, R(RING_BASE_LO)),
+                               ring_size * VPFN_DESC_SIZE) &&
+           vpfn_range_is_valid(vpfn_reg64(s, R(GART_BASE_LO)),
+                               entries * VPFN_GART_ENTRY_SIZE);
+}
+
+static void vpfn_enable(VpfnState *s)
+{
+    s->regs[R(RING_HEAD)] = 0;
+    s->regs[R(RING_TAIL)] = 0;
+    if (!vpfn_setup_is_valid(s)) {
+        vpfn_fail(s, VPFN_ERROR_RING, 0);
+        return;
+    }
+    trace_vpfn_enable(vpfn_reg64(s, R(RING_BASE_LO)), s->regs[R(RING_SIZE)],
+                      vpfn_reg64(s, R(GART_BASE_LO)));
+    s->regs[R(CTRL)] = VPFN_CTRL_ENABLE;
+}
+
 /* What a descriptor may say */
 
 typedef struct VpfnOp {
-    /* Bit n: the operand may be in space n */
-    unsigned src_spaces;
-    unsigned dst_spaces;
+    bool has_src;
+    bool has_dst;
     bool has_pattern;
 } VpfnOp;
 
-#define VPFN_NO_SPACE           BIT(VPFN_SPACE_NONE)
-#define VPFN_LINEAR_SPACES      (BIT(VPFN_SPACE_VRAM) | BIT(VPFN_SPACE_SYSTEM))
-#define VPFN_ALL_SPACES         (VPFN_LINEAR_SPACES | BIT(VPFN_SPACE_LIST))
-
 static const VpfnOp vpfn_ops[] = {
-    [VPFN_OP_NOP] = { VPFN_NO_SPACE, VPFN_NO_SPACE, false },
-    [VPFN_OP_FILL] = { VPFN_NO_SPACE, VPFN_ALL_SPACES, true },
-    [VPFN_OP_COPY] = { VPFN_ALL_SPACES, VPFN_ALL_SPACES, false },
-    [VPFN_OP_CRC32C] = { VPFN_ALL_SPACES, VPFN_LINEAR_SPACES, false },
+    [VPFN_OP_NOP] = { false, false, false },
+    [VPFN_OP_FILL] = { false, true, true },
+    [VPFN_OP_COPY] = { true, true, false },
+    [VPFN_OP_CRC32C] = { true, true, false },
 };
 
 static void vpfn_decode(const uint8_t *raw, VpfnDesc *d)
@@ -201,41 +277,22 @@ static void vpfn_decode(const uint8_t *raw, VpfnDesc *d)
     d->flags = ldub_p(raw + VPFN_DESC_FLAGS);
     d->fence = ldl_le_p(raw + VPFN_DESC_FENCE);
     d->length = ldq_le_p(raw + VPFN_DESC_LENGTH);
-    d->src.space = ldub_p(raw + VPFN_DESC_SRC_SPACE);
-    d->src.addr = ldq_le_p(raw + VPFN_DESC_SRC_ADDR);
-    d->src.count = ldl_le_p(raw + VPFN_DESC_SRC_COUNT);
-    d->dst.space = ldub_p(raw + VPFN_DESC_DST_SPACE);
-    d->dst.addr = ldq_le_p(raw + VPFN_DESC_DST_ADDR);
-    d->dst.count = ldl_le_p(raw + VPFN_DESC_DST_COUNT);
+    d->src = ldq_le_p(raw + VPFN_DESC_SRC_ADDR);
+    d->dst = ldq_le_p(raw + VPFN_DESC_DST_ADDR);
     d->pattern = ldl_le_p(raw + VPFN_DESC_PATTERN);
 }
 
 /* Fields that the operation or another field makes meaningless must be 0. */
-static bool vpfn_operand_is_clean(const VpfnOperand *o)
-{
-    return (o->space != VPFN_SPACE_NONE || !o->addr) &&
-           (o->space == VPFN_SPACE_LIST || !o->count);
-}
-
 static bool vpfn_desc_is_clean(const uint8_t *raw, const VpfnDesc *d)
 {
+    const VpfnOp *op = &vpfn_ops[d->op];
+
     return !(d->flags & ~(VPFN_FLAG_FENCE | VPFN_FLAG_INTERRUPT)) &&
            (d->flags & VPFN_FLAG_FENCE || !d->fence) &&
-           (vpfn_ops[d->op].has_pattern || !d->pattern) &&
-           vpfn_operand_is_clean(&d->src) && vpfn_operand_is_clean(&d->dst) &&
-           buffer_is_zero(raw + VPFN_DESC_RESERVED,
-                          VPFN_DESC_SIZE - VPFN_DESC_RESERVED);
-}
-
-static bool vpfn_space_is_valid(unsigned allowed, uint8_t space)
-{
-    return space <= VPFN_SPACE_LIST && (allowed & BIT(space));
-}
-
-static bool vpfn_count_is_valid(const VpfnOperand *o)
-{
-    return o->space != VPFN_SPACE_LIST ||
-           (o->count >= 1 && o->count <= VPFN_LIST_MAX);
+           (op->has_src || !d->src) && (op->has_dst || !d->dst) &&
+           (op->has_pattern || !d->pattern) &&
+           !lduw_le_p(raw + VPFN_DESC_PAD) &&
+           buffer_is_zero(raw + VPFN_DESC_END, VPFN_DESC_SIZE - VPFN_DESC_END);
 }
 
 static bool vpfn_length_is_valid(const VpfnDesc *d)
@@ -243,52 +300,46 @@ static bool vpfn_length_is_valid(const VpfnDesc *d)
     if (d->op == VPFN_OP_NOP) {
         return !d->length;
     }
-    return d->length >= 1 && d->length <= VPFN_LENGTH_MAX &&
-           vpfn_count_is_valid(&d->src) && vpfn_count_is_valid(&d->dst);
+    return d->length >= 1 && d->length <= VPFN_LENGTH_MAX;
 }
 
-/* @length is not 0. */
-static bool vpfn_range_is_valid(VpfnState *s, uint8_t space, uint64_t addr,
-                                uint64_t length)
+static bool vpfn_is_gart(uint64_t addr)
 {
-    uint64_t last = space == VPFN_SPACE_VRAM ? s->vram_size - 1 : UINT64_MAX;
-
-    return addr <= last && length - 1 <= last - addr;
+    return addr >= VPFN_GART_START;
 }
 
-static bool vpfn_operand_is_in_range(VpfnState *s, const VpfnOperand *o,
-                                     uint64_t length)
+static bool vpfn_operand_is_valid(VpfnState *s, uint64_t addr, uint64_t length)
 {
-    switch (o->space) {
-    case VPFN_SPACE_NONE:
-        return true;
-    case VPFN_SPACE_LIST:
-        length = (uint64_t)o->count * VPFN_ENTRY_SIZE;
-        break;
-    }
-    return vpfn_range_is_valid(s, o->space, o->addr, length);
+    uint64_t offset = vpfn_is_gart(addr) ? addr - VPFN_GART_START : addr;
+    uint64_t size = vpfn_is_gart(addr) ? s->gart_size : s->vram_size;
+
+    return offset < size && length <= size - offset;
 }
 
-/* The first of the specification's checks that fails. */
-static uint32_t vpfn_check(VpfnState *s, const uint8_t *raw, const VpfnDesc *d)
+/* The first of the specification's checks that fails, and ERROR_ADDR */
+static uint32_t vpfn_check(VpfnState *s, uint64_t *addr)
 {
+    const VpfnDesc *d = &s->desc;
     uint64_t dst_length = d->op == VPFN_OP_CRC32C ? VPFN_CRC_SIZE : d->length;
 
+    *addr = 0;
     if (d->op >= ARRAY_SIZE(vpfn_ops)) {
         return VPFN_ERROR_OP;
     }
-    if (!vpfn_desc_is_clean(raw, d)) {
+    if (!vpfn_desc_is_clean(s->raw_desc, d)) {
         return VPFN_ERROR_RESERVED;
-    }
-    if (!vpfn_space_is_valid(vpfn_ops[d->op].src_spaces, d->src.space) ||
-        !vpfn_space_is_valid(vpfn_ops[d->op].dst_spaces, d->dst.space)) {
-        return VPFN_ERROR_SPACE;
     }
     if (!vpfn_length_is_valid(d)) {
         return VPFN_ERROR_LENGTH;
     }
-    if (!vpfn_operand_is_in_range(s, &d->src, d->length) ||
-        !vpfn_operand_is_in_range(s, &d->dst, dst_length)) {
+    if (vpfn_ops[d->op].has_src &&
+        !vpfn_operand_is_valid(s, d->src, d->length)) {
+        *addr = d->src;
+        return VPFN_ERROR_ADDRESS;
+    }
+    if (vpfn_ops[d->op].has_dst &&
+        !vpfn_operand_is_valid(s, d->dst, dst_length)) {
+        *addr = d->dst;
         return VPFN_ERROR_ADDRESS;
     }
     return VPFN_ERROR_NONE;
@@ -296,137 +347,113 @@ static uint32_t vpfn_check(VpfnState *s, const uint8_t *raw, const VpfnDesc *d)
 
 /* Access to memory */
 
-static AddressSpace *vpfn_address_space(VpfnState *s, uint8_t space)
+/*
+ * Only to memory: a guest that makes the engine write registers or
+ * configuration space could reset, unplug or reprogram any device in the middle
+ * of a slice, and keep the host busy for long.
+ */
+static bool vpfn_dma(VpfnState *s, uint64_t addr, void *buf, uint64_t length,
+                     DMADirection dir)
 {
-    return space == VPFN_SPACE_VRAM ? &s->vram_as :
-                                      pci_get_address_space(PCI_DEVICE(s));
+    const MemTxAttrs attrs = { .memory = true };
+
+    return pci_dma_rw(PCI_DEVICE(s), addr, buf, length, dir, attrs) == MEMTX_OK;
 }
 
-static bool vpfn_read(VpfnState *s, uint8_t space, uint64_t addr, void *buf,
-                      uint64_t length)
+/*
+ * Deals with the result of an access. Returns false if the engine has stopped,
+ * which an access that succeeds may also do: an IOMMU reports a fault by a
+ * message, and a message may reset or unplug this device.
+ */
+static bool vpfn_goes_on(VpfnState *s, bool ok, uint32_t error, uint64_t addr)
 {
-    return dma_memory_read(vpfn_address_space(s, space), addr, buf, length,
-                           MEMTXATTRS_UNSPECIFIED) == MEMTX_OK;
+    if (!s->active) {
+        return false;
+    }
+    if (!ok) {
+        vpfn_fail(s, error, addr);
+    }
+    return ok;
 }
 
-static bool vpfn_write(VpfnState *s, uint8_t space, uint64_t addr,
-                       const void *buf, uint64_t length)
+/* An entry that cannot be read becomes one that is not valid. */
+static void vpfn_read_entries(VpfnState *s, uint64_t page, uint64_t *entries,
+                              unsigned count)
 {
-    return dma_memory_write(vpfn_address_space(s, space), addr, buf, length,
-                            MEMTXATTRS_UNSPECIFIED) == MEMTX_OK;
+    uint64_t addr = vpfn_reg64(s, R(GART_BASE_LO)) +
+                    page * VPFN_GART_ENTRY_SIZE;
+    unsigned i;
+
+    if (vpfn_dma(s, addr, entries, count * VPFN_GART_ENTRY_SIZE,
+                 DMA_DIRECTION_TO_DEVICE)) {
+        return;
+    }
+    for (i = 0; i < count; i++) {
+        if (!s->active ||
+            !vpfn_dma(s, addr + i * VPFN_GART_ENTRY_SIZE, &entries[i],
+                      VPFN_GART_ENTRY_SIZE, DMA_DIRECTION_TO_DEVICE)) {
+            entries[i] = 0;
+        }
+    }
+}
+
+/* Between the buffer and the GART window, page by page */
+static bool vpfn_gart_rw(VpfnState *s, uint64_t addr, uint64_t length,
+                         DMADirection dir)
+{
+    uint64_t offset = addr - VPFN_GART_START;
+    uint64_t first = offset / VPFN_GART_PAGE_SIZE;
+    uint64_t last = (offset + length - 1) / VPFN_GART_PAGE_SIZE;
+    uint64_t entries[VPFN_STEP_PAGES];
+    uint64_t done, part;
+    unsigned i;
+
+    vpfn_read_entries(s, first, entries, last - first + 1);
+    for (i = 0, done = 0; done < length; i++, done += part) {
+        uint64_t entry = le64_to_cpu(entries[i]);
+        bool ok = (entry & ~VPFN_GART_ADDR_MASK) == VPFN_GART_VALID;
+
+        if (!vpfn_goes_on(s, ok, VPFN_ERROR_GART, addr + done)) {
+            return false;
+        }
+        offset = (addr + done) % VPFN_GART_PAGE_SIZE;
+        part = MIN(length - done, VPFN_GART_PAGE_SIZE - offset);
+        ok = vpfn_dma(s, (entry & VPFN_GART_ADDR_MASK) + offset,
+                      s->buffer + done, part, dir);
+        if (!vpfn_goes_on(s, ok, VPFN_ERROR_DMA, addr + done)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool vpfn_read(VpfnState *s, uint64_t addr, uint64_t length)
+{
+    if (vpfn_is_gart(addr)) {
+        return vpfn_gart_rw(s, addr, length, DMA_DIRECTION_TO_DEVICE);
+    }
+    memcpy(s->buffer, s->vram_host + addr, length);
+    return true;
+}
+
+static bool vpfn_write(VpfnState *s, uint64_t addr, uint64_t length)
+{
+    if (vpfn_is_gart(addr)) {
+        return vpfn_gart_rw(s, addr, length, DMA_DIRECTION_FROM_DEVICE);
+    }
+    /* Cannot fail: the address space is RAM throughout. */
+    address_space_write(&s->vram_as, addr, MEMTXATTRS_UNSPECIFIED, s->buffer,
+                        length);
+    return true;
 }
 
 /* The engine */
 
-/* Copies towards higher addresses of VRAM must not overrun their own source. */
+/* A copy to a higher address must not overrun its own source. */
 static bool vpfn_runs_backward(const VpfnDesc *d)
 {
-    return d->src.space == VPFN_SPACE_VRAM && d->dst.space == VPFN_SPACE_VRAM &&
-           d->op == VPFN_OP_COPY && d->src.addr < d->dst.addr;
-}
-
-static uint64_t vpfn_cursor_addr(const VpfnDesc *d, const VpfnCursor *c,
-                                 uint64_t length)
-{
-    return vpfn_runs_backward(d) ? c->addr + c->left - length : c->addr;
-}
-
-static void vpfn_cursor_init(const VpfnDesc *d, const VpfnOperand *o,
-                             VpfnCursor *c)
-{
-    *c = (VpfnCursor) { };
-    if (o->space != VPFN_SPACE_LIST) {
-        c->addr = o->addr;
-        c->left = d->length;
-    }
-}
-
-static void vpfn_cursor_advance(const VpfnDesc *d, VpfnCursor *c,
-                                uint64_t length)
-{
-    if (!vpfn_runs_backward(d)) {
-        c->addr += length;
-    }
-    c->left -= length;
-}
-
-static bool vpfn_cursor_at_end(const VpfnOperand *o, const VpfnCursor *c)
-{
-    return !c->left && c->next_entry == o->count;
-}
-
-/* Goes on to the next entry. Only lists have nothing left before the end. */
-static uint32_t vpfn_cursor_refill(VpfnState *s, const VpfnOperand *o,
-                                   VpfnCursor *c)
-{
-    uint8_t raw[VPFN_ENTRY_SIZE];
-
-    if (c->next_entry == o->count) {
-        return VPFN_ERROR_LIST;
-    }
-    if (!vpfn_read(s, VPFN_SPACE_SYSTEM,
-                   o->addr + (uint64_t)c->next_entry * VPFN_ENTRY_SIZE,
-                   raw, sizeof(raw))) {
-        return VPFN_ERROR_FETCH;
-    }
-
-    c->next_entry++;
-    c->addr = ldq_le_p(raw + VPFN_ENTRY_ADDR);
-    c->left = ldl_le_p(raw + VPFN_ENTRY_LENGTH);
-    if (!c->left || ldl_le_p(raw + VPFN_ENTRY_RESERVED) ||
-        !vpfn_range_is_valid(s, VPFN_SPACE_SYSTEM, c->addr, c->left)) {
-        return VPFN_ERROR_LIST;
-    }
-    return VPFN_ERROR_NONE;
-}
-
-/* @length bytes of the pattern, in the phase that the destination is in. */
-static void vpfn_expand_pattern(VpfnState *s, uint64_t length)
-{
-    uint32_t pattern = ror32(s->desc.pattern, s->done % 4 * 8);
-    uint64_t i;
-
-    for (i = 0; i < length; i += sizeof(pattern)) {
-        stl_le_p(s->bounce + i, pattern);
-    }
-}
-
-/* The next @length bytes of the source, or NULL. */
-static const uint8_t *vpfn_source(VpfnState *s, uint64_t length)
-{
-    uint64_t addr = vpfn_cursor_addr(&s->desc, &s->src, length);
-
-    switch (s->desc.src.space) {
-    case VPFN_SPACE_NONE:
-        vpfn_expand_pattern(s, length);
-        return s->bounce;
-    case VPFN_SPACE_VRAM:
-        return s->vram_host + addr;
-    default:
-        return vpfn_read(s, VPFN_SPACE_SYSTEM, addr, s->bounce, length) ?
-               s->bounce : NULL;
-    }
-}
-
-static bool vpfn_consume(VpfnState *s, const uint8_t *buf, uint64_t length)
-{
-    if (s->desc.op == VPFN_OP_CRC32C) {
-        /* crc32c() inverts its result, which is not the last one yet */
-        s->crc = ~crc32c(s->crc, buf, length);
-        return true;
-    }
-    return vpfn_write(s, s->desc.dst.space,
-                      vpfn_cursor_addr(&s->desc, &s->dst, length), buf, length);
-}
-
-static uint64_t vpfn_step_max(const VpfnDesc *d)
-{
-    /* No need to bounce; and memmove() is at its best with large blocks */
-    if (d->op == VPFN_OP_COPY && d->src.space == VPFN_SPACE_VRAM &&
-        d->dst.space == VPFN_SPACE_VRAM) {
-        return VPFN_SLICE_BUDGET;
-    }
-    return VPFN_BOUNCE_SIZE;
+    return d->op == VPFN_OP_COPY && d->src < d->dst &&
+           d->dst - d->src < d->length;
 }
 
 static uint64_t vpfn_step_cost(const VpfnDesc *d, uint64_t length)
@@ -434,173 +461,117 @@ static uint64_t vpfn_step_cost(const VpfnDesc *d, uint64_t length)
     if (d->op == VPFN_OP_CRC32C) {
         return length * VPFN_COST_CRC;
     }
-    if (d->src.space > VPFN_SPACE_VRAM || d->dst.space > VPFN_SPACE_VRAM) {
-        return length * VPFN_COST_SYSTEM;
+    if (vpfn_is_gart(d->src) || vpfn_is_gart(d->dst)) {
+        return length * VPFN_COST_GART;
     }
     return length;
 }
 
-static uint32_t vpfn_move(VpfnState *s, int64_t *budget)
+/* @length bytes of the pattern, of which the first is byte @offset */
+static void vpfn_expand_pattern(VpfnState *s, uint64_t offset, uint64_t length)
+{
+    uint32_t pattern = ror32(s->desc.pattern, offset % 4 * 8);
+    uint64_t i;
+
+    for (i = 0; i < length; i += sizeof(pattern)) {
+        stl_le_p(s->buffer + i, pattern);
+    }
+}
+
+/* Whole steps, so that source and destination may overlap */
+static void vpfn_step(VpfnState *s, int64_t *budget)
 {
     const VpfnDesc *d = &s->desc;
-    uint64_t length = MIN(MIN(s->src.left, s->dst.left), d->length - s->done);
-    const uint8_t *buf;
-    bool ok;
+    uint64_t length = MIN(d->length - s->done, VPFN_STEP_SIZE);
+    uint64_t offset = vpfn_runs_backward(d) ? d->length - s->done - length
+                                            : s->done;
 
-    length = MIN(length, vpfn_step_max(d));
     *budget -= vpfn_step_cost(d, length);
 
-    buf = vpfn_source(s, length);
-    ok = buf && vpfn_consume(s, buf, length);
-    /* DMA can reach whatever resets or unplugs this device */
-    if (!s->active) {
-        return VPFN_ERROR_NONE;
-    }
-    if (!ok) {
-        return VPFN_ERROR_DMA;
+    if (d->op == VPFN_OP_FILL) {
+        vpfn_expand_pattern(s, offset, length);
+    } else if (!vpfn_read(s, d->src + offset, length)) {
+        return;
     }
 
+    if (d->op == VPFN_OP_CRC32C) {
+        /* crc32c() inverts its result, which is not the last one yet */
+        s->crc = ~crc32c(s->crc, s->buffer, length);
+    } else if (!vpfn_write(s, d->dst + offset, length)) {
+        return;
+    }
     s->done += length;
-    vpfn_cursor_advance(d, &s->src, length);
-    vpfn_cursor_advance(d, &s->dst, length);
-    return VPFN_ERROR_NONE;
 }
 
-static uint32_t vpfn_start(VpfnState *s, int64_t *budget)
+static void vpfn_start(VpfnState *s, int64_t *budget)
 {
-    uint64_t addr = s->ring_base + (uint64_t)s->head * VPFN_DESC_SIZE;
-    VpfnDesc *d = &s->desc;
+    uint32_t head = s->regs[R(RING_HEAD)];
+    uint64_t desc_addr = vpfn_reg64(s, R(RING_BASE_LO)) +
+                         (uint64_t)head * VPFN_DESC_SIZE;
+    uint64_t error_addr;
     uint32_t error;
-
-    *budget -= VPFN_COST_FETCH;
-    if (!vpfn_read(s, VPFN_SPACE_SYSTEM, addr, s->raw_desc, VPFN_DESC_SIZE)) {
-        return VPFN_ERROR_FETCH;
-    }
-
-    vpfn_decode(s->raw_desc, d);
-    error = vpfn_check(s, s->raw_desc, d);
-    if (error) {
-        return error;
-    }
-    if (s->dma_error && --s->dma_error == 0) {
-        trace_vpfn_inject_dma_error(s->head);
-        return VPFN_ERROR_DMA;
-    }
-
-    trace_vpfn_start(s->head, d->op, d->length);
-    vpfn_cursor_init(d, &d->src, &s->src);
-    vpfn_cursor_init(d, &d->dst, &s->dst);
-    s->done = 0;
-    s->crc = UINT32_MAX;
-    s->active = true;
-    return VPFN_ERROR_NONE;
-}
-
-static bool vpfn_write_crc(VpfnState *s)
-{
-    uint8_t buf[VPFN_CRC_SIZE];
-
-    stl_le_p(buf, ~s->crc);
-    return vpfn_write(s, s->desc.dst.space, s->desc.dst.addr, buf, sizeof(buf));
-}
-
-static void vpfn_complete(VpfnState *s)
-{
-    const VpfnDesc *d = &s->desc;
-
-    s->active = false;
-    if (d->flags & VPFN_FLAG_FENCE) {
-        s->fence = d->fence;
-    }
-    trace_vpfn_complete(s->head, s->fence);
-    s->head = (s->head + 1) & (s->ring_size - 1);
-    if (d->flags & VPFN_FLAG_INTERRUPT) {
-        vpfn_set_interrupts(s, s->int_status | VPFN_INT_FENCE, s->int_enable);
-    }
-}
-
-static uint32_t vpfn_finish(VpfnState *s)
-{
-    const VpfnDesc *d = &s->desc;
     bool ok;
 
-    if (!vpfn_cursor_at_end(&d->src, &s->src) ||
-        !vpfn_cursor_at_end(&d->dst, &s->dst)) {
-        return VPFN_ERROR_LIST;
+    *budget -= VPFN_COST_FETCH;
+    s->active = true;
+    s->done = 0;
+    s->crc = UINT32_MAX;
+
+    ok = vpfn_dma(s, desc_addr, s->raw_desc, VPFN_DESC_SIZE,
+                  DMA_DIRECTION_TO_DEVICE);
+    if (!vpfn_goes_on(s, ok, VPFN_ERROR_FETCH, 0)) {
+        return;
     }
 
-    ok = d->op != VPFN_OP_CRC32C || vpfn_write_crc(s);
-    if (!s->active) {
-        return VPFN_ERROR_NONE;
+    vpfn_decode(s->raw_desc, &s->desc);
+    error = vpfn_check(s, &error_addr);
+    if (error) {
+        vpfn_fail(s, error, error_addr);
+        return;
     }
-    if (!ok) {
-        return VPFN_ERROR_DMA;
+    if (s->dma_error && --s->dma_error == 0) {
+        trace_vpfn_inject_dma_error(head);
+        vpfn_fail(s, VPFN_ERROR_DMA, 0);
+        return;
     }
-    vpfn_complete(s);
-    return VPFN_ERROR_NONE;
+    trace_vpfn_start(head, s->desc.op, s->desc.length);
 }
 
-/* The next small piece of work. */
-static uint32_t vpfn_advance(VpfnState *s, int64_t *budget)
+static void vpfn_finish(VpfnState *s)
 {
-    if (!s->active) {
-        return vpfn_start(s, budget);
-    }
-    if (s->done == s->desc.length) {
-        return vpfn_finish(s);
-    }
-    if (!s->src.left) {
-        *budget -= VPFN_COST_FETCH;
-        return vpfn_cursor_refill(s, &s->desc.src, &s->src);
-    }
-    if (!s->dst.left) {
-        *budget -= VPFN_COST_FETCH;
-        return vpfn_cursor_refill(s, &s->desc.dst, &s->dst);
-    }
-    return vpfn_move(s, budget);
-}
+    const VpfnDesc *d = &s->desc;
+    uint32_t head = s->regs[R(RING_HEAD)];
 
-static bool vpfn_is_busy(VpfnState *s)
-{
-    return s->enabled && s->head != s->tail;
-}
-
-/* A doorbell must not put off a slice that is due. */
-static void vpfn_schedule(VpfnState *s)
-{
-    if (vpfn_is_busy(s) && !s->hang && !timer_pending(&s->timer)) {
-        timer_mod(&s->timer, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) +
-                             VPFN_SLICE_DELAY_NS);
+    if (d->op == VPFN_OP_CRC32C) {
+        stl_le_p(s->buffer, ~s->crc);
+        if (!vpfn_write(s, d->dst, VPFN_CRC_SIZE)) {
+            return;
+        }
     }
-}
 
-static void vpfn_stop(VpfnState *s)
-{
-    trace_vpfn_stop(s->head, s->active);
-    s->enabled = false;
+    trace_vpfn_complete(head, d->fence);
     s->active = false;
-    timer_del(&s->timer);
-}
-
-static void vpfn_fail(VpfnState *s, uint32_t error)
-{
-    trace_vpfn_error(error, s->head);
-    vpfn_stop(s);
-    s->error = error;
-    s->error_index = s->head;
-    vpfn_set_interrupts(s, s->int_status | VPFN_INT_ERROR, s->int_enable);
+    s->regs[R(RING_HEAD)] = (head + 1) & (s->regs[R(RING_SIZE)] - 1);
+    if (d->flags & VPFN_FLAG_FENCE) {
+        s->regs[R(FENCE)] = d->fence;
+    }
+    if (d->flags & VPFN_FLAG_INTERRUPT) {
+        vpfn_raise(s, VPFN_INT_FENCE);
+    }
 }
 
 static void vpfn_run_slice(VpfnState *s)
 {
     int64_t budget = VPFN_SLICE_BUDGET;
 
-    trace_vpfn_slice(s->head, s->active ? s->done : 0);
+    trace_vpfn_slice(s->regs[R(RING_HEAD)], s->active ? s->done : 0);
     while (vpfn_is_busy(s) && budget > 0) {
-        uint32_t error = vpfn_advance(s, &budget);
-
-        if (error) {
-            vpfn_fail(s, error);
+        if (!s->active) {
+            vpfn_start(s, &budget);
+        } else if (s->done < s->desc.length) {
+            vpfn_step(s, &budget);
+        } else {
+            vpfn_finish(s);
         }
     }
     vpfn_schedule(s);
@@ -609,52 +580,11 @@ static void vpfn_run_slice(VpfnState *s)
 static void vpfn_timer(void *opaque)
 {
     VpfnState *s = opaque;
-    MemReentrancyGuard *guard = &DEVICE(s)->mem_reentrancy_guard;
 
-    /* DMA may unplug the device */
+    /* A message may unplug the device. */
     object_ref(OBJECT(s));
-    /* What qemu_bh_new_guarded() does for bottom halves: no DMA to own MMIO */
-    guard->engaged_in_io = true;
     vpfn_run_slice(s);
-    guard->engaged_in_io = false;
     object_unref(OBJECT(s));
-}
-
-static void vpfn_reset_engine(VpfnState *s)
-{
-    trace_vpfn_reset();
-    vpfn_stop(s);
-    s->error = VPFN_ERROR_NONE;
-    s->error_index = 0;
-    s->ring_base = 0;
-    s->ring_size = 0;
-    s->head = 0;
-    s->tail = 0;
-    s->fence = 0;
-    s->int_status = 0;
-    s->int_enable = 0;
-    s->hang = false;
-}
-
-static bool vpfn_ring_is_valid(VpfnState *s)
-{
-    return is_power_of_2(s->ring_size) &&
-           s->ring_size >= VPFN_RING_SIZE_MIN &&
-           s->ring_size <= VPFN_RING_SIZE_MAX &&
-           vpfn_range_is_valid(s, VPFN_SPACE_SYSTEM, s->ring_base,
-                               (uint64_t)s->ring_size * VPFN_DESC_SIZE);
-}
-
-static void vpfn_enable(VpfnState *s)
-{
-    s->head = 0;
-    s->tail = 0;
-    if (!vpfn_ring_is_valid(s)) {
-        vpfn_fail(s, VPFN_ERROR_RING);
-        return;
-    }
-    trace_vpfn_enable(s->ring_base, s->ring_size);
-    s->enabled = true;
 }
 
 /* Registers */
@@ -671,111 +601,76 @@ static void vpfn_write_ctrl(VpfnState *s, uint32_t val)
         vpfn_reset_engine(s);
     } else if (!(val & VPFN_CTRL_ENABLE)) {
         vpfn_stop(s);
-    } else if (s->error) {
+    } else if (s->regs[R(ERROR)]) {
         vpfn_log_ignored("start after an error:", VPFN_REG_CTRL);
-    } else if (!s->enabled) {
+    } else if (!vpfn_is_enabled(s)) {
         vpfn_enable(s);
     }
 }
 
 static void vpfn_write_tail(VpfnState *s, uint32_t val)
 {
-    if (!s->enabled) {
+    if (!vpfn_is_enabled(s)) {
         vpfn_log_ignored("write while disabled to", VPFN_REG_RING_TAIL);
         return;
     }
-    if (val >= s->ring_size) {
-        vpfn_fail(s, VPFN_ERROR_TAIL);
+    if (val >= s->regs[R(RING_SIZE)]) {
+        vpfn_fail(s, VPFN_ERROR_TAIL, 0);
         return;
     }
 
-    s->tail = val;
+    s->regs[R(RING_TAIL)] = val;
     if (!vpfn_is_busy(s)) {
         s->active = false;
+        timer_del(&s->timer);
     }
     vpfn_schedule(s);
 }
 
-/* The registers that are locked while the engine is enabled. */
+/* The registers that are locked while the engine is enabled */
+static const uint32_t vpfn_setup_bits[VPFN_NUM_REGS] = {
+    [R(GART_BASE_LO)] = -VPFN_GART_PAGE_SIZE,
+    [R(GART_BASE_HI)] = UINT32_MAX,
+    [R(RING_BASE_LO)] = -VPFN_DESC_SIZE,
+    [R(RING_BASE_HI)] = UINT32_MAX,
+    [R(RING_SIZE)] = UINT32_MAX,
+    [R(FENCE)] = UINT32_MAX,
+};
+
 static void vpfn_write_setup(VpfnState *s, hwaddr addr, uint32_t val)
 {
-    if (s->enabled) {
+    if (addr >= sizeof(s->regs) || !vpfn_setup_bits[addr / 4]) {
+        vpfn_log_ignored("write to", addr);
+    } else if (vpfn_is_enabled(s)) {
         vpfn_log_ignored("write while enabled to", addr);
-        return;
-    }
-
-    switch (addr) {
-    case VPFN_REG_RING_BASE_LO:
-        s->ring_base = deposit64(s->ring_base, 0, 32,
-                                 QEMU_ALIGN_DOWN(val, VPFN_DESC_SIZE));
-        break;
-    case VPFN_REG_RING_BASE_HI:
-        s->ring_base = deposit64(s->ring_base, 32, 32, val);
-        break;
-    case VPFN_REG_RING_SIZE:
-        s->ring_size = val;
-        break;
-    case VPFN_REG_FENCE:
-        s->fence = val;
-        break;
+    } else {
+        s->regs[addr / 4] = val & vpfn_setup_bits[addr / 4];
     }
 }
 
 static uint32_t vpfn_status(VpfnState *s)
 {
     return (vpfn_is_busy(s) ? VPFN_STATUS_BUSY : 0) |
-           (s->error ? VPFN_STATUS_ERROR : 0);
+           (s->regs[R(ERROR)] ? VPFN_STATUS_ERROR : 0);
 }
 
-static uint32_t vpfn_reg_value(VpfnState *s, hwaddr addr)
+static bool vpfn_access_is_valid(hwaddr addr, unsigned size)
 {
-    switch (addr) {
-    case VPFN_REG_ID:
-        return VPFN_ID;
-    case VPFN_REG_REVISION:
-        return VPFN_REVISION;
-    case VPFN_REG_VRAM_SIZE_LO:
-        return extract64(s->vram_size, 0, 32);
-    case VPFN_REG_VRAM_SIZE_HI:
-        return extract64(s->vram_size, 32, 32);
-    case VPFN_REG_VISIBLE_SIZE_LO:
-        return extract64(s->visible_size, 0, 32);
-    case VPFN_REG_VISIBLE_SIZE_HI:
-        return extract64(s->visible_size, 32, 32);
-    case VPFN_REG_CTRL:
-        return s->enabled ? VPFN_CTRL_ENABLE : 0;
-    case VPFN_REG_STATUS:
-        return vpfn_status(s);
-    case VPFN_REG_ERROR:
-        return s->error;
-    case VPFN_REG_ERROR_INDEX:
-        return s->error_index;
-    case VPFN_REG_RING_BASE_LO:
-        return extract64(s->ring_base, 0, 32);
-    case VPFN_REG_RING_BASE_HI:
-        return extract64(s->ring_base, 32, 32);
-    case VPFN_REG_RING_SIZE:
-        return s->ring_size;
-    case VPFN_REG_RING_HEAD:
-        return s->head;
-    case VPFN_REG_RING_TAIL:
-        return s->tail;
-    case VPFN_REG_FENCE:
-        return s->fence;
-    case VPFN_REG_INT_STATUS:
-        return s->int_status;
-    case VPFN_REG_INT_ENABLE:
-        return s->int_enable;
-    default:
-        vpfn_log_ignored("read of", addr);
-        return 0;
-    }
+    return size == 4 && addr % 4 == 0;
 }
 
 static uint64_t vpfn_reg_read(void *opaque, hwaddr addr, unsigned size)
 {
-    uint32_t val = vpfn_reg_value(opaque, addr);
+    VpfnState *s = opaque;
+    uint32_t val = 0;
 
+    if (!vpfn_access_is_valid(addr, size) || addr >= sizeof(s->regs)) {
+        vpfn_log_ignored("read of", addr);
+    } else if (addr == VPFN_REG_STATUS) {
+        val = vpfn_status(s);
+    } else {
+        val = s->regs[addr / 4];
+    }
     trace_vpfn_reg_read(addr, val);
     return val;
 }
@@ -786,39 +681,41 @@ static void vpfn_reg_write(void *opaque, hwaddr addr, uint64_t val,
     VpfnState *s = opaque;
 
     trace_vpfn_reg_write(addr, val);
+    if (!vpfn_access_is_valid(addr, size)) {
+        vpfn_log_ignored("misaligned, narrow or wide write to", addr);
+        return;
+    }
+
     switch (addr) {
     case VPFN_REG_CTRL:
         vpfn_write_ctrl(s, val);
-        break;
-    case VPFN_REG_RING_BASE_LO:
-    case VPFN_REG_RING_BASE_HI:
-    case VPFN_REG_RING_SIZE:
-    case VPFN_REG_FENCE:
-        vpfn_write_setup(s, addr, val);
         break;
     case VPFN_REG_RING_TAIL:
         vpfn_write_tail(s, val);
         break;
     case VPFN_REG_INT_STATUS:
-        vpfn_set_interrupts(s, s->int_status & ~val, s->int_enable);
+        vpfn_set_interrupts(s, s->regs[R(INT_STATUS)] & ~val,
+                            s->regs[R(INT_ENABLE)]);
         break;
     case VPFN_REG_INT_ENABLE:
-        vpfn_set_interrupts(s, s->int_status, val & VPFN_INT_ALL);
+        vpfn_set_interrupts(s, s->regs[R(INT_STATUS)], val & VPFN_INT_ALL);
         break;
     default:
-        vpfn_log_ignored("write to", addr);
+        vpfn_write_setup(s, addr, val);
         break;
     }
 }
+
+/* Every access arrives as it was made, on every host, to be refused here. */
+#define VPFN_ANY_ACCESS \
+    { .min_access_size = 1, .max_access_size = 8, .unaligned = true }
 
 static const MemoryRegionOps vpfn_reg_ops = {
     .read = vpfn_reg_read,
     .write = vpfn_reg_write,
     .endianness = DEVICE_LITTLE_ENDIAN,
-    .valid = {
-        .min_access_size = 4,
-        .max_access_size = 4,
-    },
+    .valid = VPFN_ANY_ACCESS,
+    .impl = VPFN_ANY_ACCESS,
 };
 
 /* A device that is gone */
@@ -837,23 +734,17 @@ static const MemoryRegionOps vpfn_absent_ops = {
     .read = vpfn_absent_read,
     .write = vpfn_absent_write,
     .endianness = DEVICE_LITTLE_ENDIAN,
-    .valid = {
-        .min_access_size = 1,
-        .max_access_size = 8,
-        .unaligned = true,
-    },
-    .impl = {
-        .min_access_size = 1,
-        .max_access_size = 8,
-        .unaligned = true,
-    },
+    .valid = VPFN_ANY_ACCESS,
+    .impl = VPFN_ANY_ACCESS,
 };
 
-static void vpfn_cover_bars(VpfnState *s)
+static void vpfn_show_bars(VpfnState *s)
 {
-    memory_region_set_enabled(&s->regs_bar.absent, s->gone);
-    memory_region_set_enabled(&s->vram_bar.absent, s->gone);
-    memory_region_set_enabled(&s->msix_bar.absent, s->gone);
+    unsigned i;
+
+    for (i = 0; i < VPFN_NUM_BARS; i++) {
+        memory_region_set_enabled(&s->absent[i], s->gone);
+    }
 }
 
 static uint32_t vpfn_config_read(PCIDevice *pdev, uint32_t addr, int len)
@@ -912,9 +803,9 @@ static void vpfn_set_gone(Object *obj, bool value, Error **errp)
         return;
     }
 
-    vpfn_cover_bars(s);
+    vpfn_show_bars(s);
     if (value) {
-        /* The BARs stay where they are, or nobody would read ones there */
+        /* Not the BARs: they must stay where they are, to read as all ones. */
         vpfn_reset_engine(s);
     } else {
         pci_device_reset(PCI_DEVICE(s));
@@ -925,14 +816,22 @@ static void vpfn_instance_init(Object *obj)
 {
     VpfnState *s = VPFN(obj);
 
-    object_property_add_uint32_ptr(obj, "inject-dma-error", &s->dma_error,
+    object_property_add_bool(obj, "x-inject-hang", vpfn_get_hang,
+                             vpfn_set_hang);
+    object_property_set_description(obj, "x-inject-hang",
+        "the engine makes no progress until it is reset");
+    object_property_add_bool(obj, "x-inject-gone", vpfn_get_gone,
+                             vpfn_set_gone);
+    object_property_set_description(obj, "x-inject-gone",
+        "the device behaves as if it was pulled out");
+    object_property_add_uint32_ptr(obj, "x-inject-dma-error", &s->dma_error,
                                    OBJ_PROP_FLAG_READWRITE);
-    object_property_add_uint32_ptr(obj, "inject-lost-interrupts",
+    object_property_set_description(obj, "x-inject-dma-error",
+        "counts descriptors down; the one that makes it 0 fails");
+    object_property_add_uint32_ptr(obj, "x-inject-lost-interrupts",
                                    &s->lost_interrupts,
                                    OBJ_PROP_FLAG_READWRITE);
-    object_property_set_description(obj, "inject-dma-error",
-        "counts descriptors down; the one that makes it 0 fails");
-    object_property_set_description(obj, "inject-lost-interrupts",
+    object_property_set_description(obj, "x-inject-lost-interrupts",
         "counts messages down that are not sent");
 }
 
@@ -941,14 +840,37 @@ static void vpfn_instance_init(Object *obj)
 static bool vpfn_check_size(uint64_t size, uint64_t max, const char *property,
                             Error **errp)
 {
-    if (is_power_of_2(size) && size >= VPFN_VRAM_SIZE_MIN && size <= max) {
+    if (is_power_of_2(size) && size >= VPFN_SIZE_MIN && size <= max) {
         return true;
     }
 
     error_setg(errp, "%s must be a power of two from %" PRIu64 " to %" PRIu64
-               " bytes, not %" PRIu64, property, (uint64_t)VPFN_VRAM_SIZE_MIN,
-               max, size);
+               " bytes, not %" PRIu64, property, (uint64_t)VPFN_SIZE_MIN, max,
+               size);
     return false;
+}
+
+static bool vpfn_check_vram_size(uint64_t size, const char *property,
+                                 Error **errp)
+{
+    /* On 32-bit hosts ram_addr_t has 32 bits. */
+    return vpfn_check_size(size, MIN(VPFN_SIZE_MAX, RAM_ADDR_MAX), property,
+                           errp);
+}
+
+/*
+ * RAM_NORESERVE makes VRAM cost the host what the guest touches, and not swap
+ * space for all of it. QEMU refuses the flag where the host cannot do so.
+ */
+static uint32_t vpfn_vram_flags(void)
+{
+    g_autofree char *mode = NULL;
+
+    if (g_file_get_contents("/proc/sys/vm/overcommit_memory", &mode, NULL,
+                            NULL) && mode[0] != '2') {
+        return RAM_NORESERVE;
+    }
+    return 0;
 }
 
 static MemoryRegion *vpfn_init_own_vram(VpfnState *s, Error **errp)
@@ -956,13 +878,10 @@ static MemoryRegion *vpfn_init_own_vram(VpfnState *s, Error **errp)
     if (!s->vram_size) {
         s->vram_size = VPFN_VRAM_SIZE_DEFAULT;
     }
-    if (!vpfn_check_size(s->vram_size, VPFN_VRAM_SIZE_MAX, "vram-size", errp)) {
-        return NULL;
-    }
-    /* The host gives memory only for what the guest touches. */
-    if (!memory_region_init_ram_flags_nomigrate(&s->own_vram, OBJECT(s),
+    if (!vpfn_check_vram_size(s->vram_size, "vram-size", errp) ||
+        !memory_region_init_ram_flags_nomigrate(&s->own_vram, OBJECT(s),
                                                 "vpfn.vram", s->vram_size,
-                                                RAM_NORESERVE, errp)) {
+                                                vpfn_vram_flags(), errp)) {
         return NULL;
     }
     return &s->own_vram;
@@ -981,8 +900,8 @@ static MemoryRegion *vpfn_find_backend(VpfnState *s, Error **errp)
         error_setg(errp, "memdev '%s' is read-only", id);
         return NULL;
     }
-    if (!vpfn_check_size(memory_region_size(vram), VPFN_VRAM_SIZE_MAX,
-                         "size of memdev", errp)) {
+    if (!vpfn_check_vram_size(memory_region_size(vram), "size of memdev",
+                              errp)) {
         return NULL;
     }
     if (s->vram_size && s->vram_size != memory_region_size(vram)) {
@@ -1005,64 +924,57 @@ static bool vpfn_check_visible_size(VpfnState *s, Error **errp)
                            errp);
 }
 
-static bool vpfn_init_msix(VpfnState *s, Error **errp)
+/* The number of @absent for a BAR; each 64-bit BAR takes two */
+static MemoryRegion *vpfn_absent(VpfnState *s, int bar)
 {
-    PCIDevice *pdev = PCI_DEVICE(s);
-    MemoryRegion *bar = &s->msix_bar.container;
-    unsigned vector;
-
-    memory_region_init(bar, OBJECT(s), "vpfn.msix-bar", VPFN_MSIX_BAR_SIZE);
-    if (msix_init(pdev, VPFN_NUM_VECTORS, bar, VPFN_BAR_MSIX, 0, bar,
-                  VPFN_BAR_MSIX, VPFN_MSIX_PBA_OFFSET, 0, errp)) {
-        return false;
-    }
-    for (vector = 0; vector < VPFN_NUM_VECTORS; vector++) {
-        msix_vector_use(pdev, vector);
-    }
-    return true;
+    return &s->absent[bar / 2];
 }
 
-static void vpfn_register_bar(VpfnState *s, VpfnBar *bar, int number,
-                              uint8_t flags)
+static void vpfn_cover_bar(VpfnState *s, int bar, MemoryRegion *mr)
 {
-    memory_region_init_io(&bar->absent, OBJECT(s), &vpfn_absent_ops, s,
-                          "vpfn.absent", memory_region_size(&bar->container));
-    memory_region_add_subregion_overlap(&bar->container, 0, &bar->absent, 1);
-    pci_register_bar(PCI_DEVICE(s), number,
-                     PCI_BASE_ADDRESS_SPACE_MEMORY | flags, &bar->container);
+    MemoryRegion *absent = vpfn_absent(s, bar);
+
+    memory_region_init_io(absent, OBJECT(s), &vpfn_absent_ops, s, "vpfn.absent",
+                          memory_region_size(mr));
+    memory_region_add_subregion_overlap(mr, 0, absent, 1);
 }
 
 static void vpfn_init_bars(VpfnState *s, MemoryRegion *vram)
 {
-    memory_region_init(&s->regs_bar.container, OBJECT(s), "vpfn.regs-bar",
-                       VPFN_REGS_SIZE);
-    memory_region_init_io(&s->regs, OBJECT(s), &vpfn_reg_ops, s, "vpfn.regs",
-                          VPFN_REGS_SIZE);
-    memory_region_add_subregion(&s->regs_bar.container, 0, &s->regs);
+    PCIDevice *pdev = PCI_DEVICE(s);
 
-    memory_region_init(&s->vram_bar.container, OBJECT(s), "vpfn.vram-bar",
+    memory_region_init_io(&s->reg_bar, OBJECT(s), &vpfn_reg_ops, s,
+                          "vpfn.regs", VPFN_REGS_SIZE);
+    pci_register_bar(pdev, VPFN_BAR_REGS, PCI_BASE_ADDRESS_SPACE_MEMORY,
+                     &s->reg_bar);
+
+    memory_region_init(&s->vram_bar, OBJECT(s), "vpfn.vram-bar",
                        s->visible_size);
     memory_region_init_alias(&s->visible_vram, OBJECT(s), "vpfn.visible-vram",
                              vram, 0, s->visible_size);
-    memory_region_add_subregion(&s->vram_bar.container, 0, &s->visible_vram);
+    memory_region_add_subregion(&s->vram_bar, 0, &s->visible_vram);
+    pci_register_bar(pdev, VPFN_BAR_VRAM,
+                     PCI_BASE_ADDRESS_SPACE_MEMORY |
+                     PCI_BASE_ADDRESS_MEM_TYPE_64 |
+                     PCI_BASE_ADDRESS_MEM_PREFETCH, &s->vram_bar);
 
-    vpfn_register_bar(s, &s->regs_bar, VPFN_BAR_REGS, 0);
-    vpfn_register_bar(s, &s->vram_bar, VPFN_BAR_VRAM,
-                      PCI_BASE_ADDRESS_MEM_TYPE_64 |
-                      PCI_BASE_ADDRESS_MEM_PREFETCH);
-    vpfn_register_bar(s, &s->msix_bar, VPFN_BAR_MSIX, 0);
-    vpfn_cover_bars(s);
+    vpfn_cover_bar(s, VPFN_BAR_REGS, &s->reg_bar);
+    vpfn_cover_bar(s, VPFN_BAR_VRAM, &s->vram_bar);
+    vpfn_cover_bar(s, VPFN_BAR_MSIX, &pdev->msix_exclusive_bar);
+    vpfn_show_bars(s);
 }
 
 /* A region that lies in another holds a reference to its owner: this device. */
 static void vpfn_exit_bars(VpfnState *s)
 {
-    memory_region_del_subregion(&s->regs_bar.container, &s->regs_bar.absent);
-    memory_region_del_subregion(&s->regs_bar.container, &s->regs);
-    memory_region_del_subregion(&s->vram_bar.container, &s->vram_bar.absent);
-    memory_region_del_subregion(&s->vram_bar.container, &s->visible_vram);
-    memory_region_del_subregion(&s->msix_bar.container, &s->msix_bar.absent);
-    msix_uninit(PCI_DEVICE(s), &s->msix_bar.container, &s->msix_bar.container);
+    PCIDevice *pdev = PCI_DEVICE(s);
+
+    memory_region_del_subregion(&s->reg_bar, vpfn_absent(s, VPFN_BAR_REGS));
+    memory_region_del_subregion(&s->vram_bar, vpfn_absent(s, VPFN_BAR_VRAM));
+    memory_region_del_subregion(&s->vram_bar, &s->visible_vram);
+    memory_region_del_subregion(&pdev->msix_exclusive_bar,
+                                vpfn_absent(s, VPFN_BAR_MSIX));
+    msix_uninit_exclusive_bar(pdev);
 }
 
 /*
@@ -1076,6 +988,11 @@ static void vpfn_init_engine(VpfnState *s, MemoryRegion *vram)
                              s->vram_size);
     address_space_init(&s->vram_as, &s->all_vram, "vpfn.vram");
     s->vram_host = memory_region_get_ram_ptr(vram);
+    s->regs[R(ID)] = VPFN_ID;
+    s->regs[R(REVISION)] = VPFN_REVISION;
+    vpfn_set_reg64(s, R(VRAM_SIZE_LO), s->vram_size);
+    vpfn_set_reg64(s, R(VISIBLE_SIZE_LO), s->visible_size);
+    vpfn_set_reg64(s, R(GART_SIZE_LO), s->gart_size);
     timer_init_ns(&s->timer, QEMU_CLOCK_VIRTUAL, vpfn_timer, s);
 }
 
@@ -1083,10 +1000,14 @@ static void vpfn_realize(PCIDevice *pdev, Error **errp)
 {
     VpfnState *s = VPFN(pdev);
     MemoryRegion *vram;
+    unsigned vector;
 
+    if (!vpfn_check_size(s->gart_size, VPFN_SIZE_MAX, "gart-size", errp)) {
+        return;
+    }
     vram = s->memdev ? vpfn_find_backend(s, errp) : vpfn_init_own_vram(s, errp);
     if (!vram || !vpfn_check_visible_size(s, errp) ||
-        !vpfn_init_msix(s, errp)) {
+        msix_init_exclusive_bar(pdev, VPFN_NUM_VECTORS, VPFN_BAR_MSIX, errp)) {
         return;
     }
 
@@ -1095,6 +1016,9 @@ static void vpfn_realize(PCIDevice *pdev, Error **errp)
         host_memory_backend_set_mapped(s->memdev, true);
     }
     vmstate_register_ram(vram, DEVICE(s));
+    for (vector = 0; vector < VPFN_NUM_VECTORS; vector++) {
+        msix_vector_use(pdev, vector);
+    }
     vpfn_init_engine(s, vram);
     vpfn_init_bars(s, vram);
 
@@ -1128,39 +1052,37 @@ static void vpfn_reset_enter(Object *obj, ResetType type)
 
 /* Migration */
 
-static bool vpfn_cursor_is_valid(VpfnState *s, const VpfnOperand *o,
-                                 const VpfnCursor *c)
-{
-    VpfnCursor expected;
-
-    if (o->space == VPFN_SPACE_LIST) {
-        return c->next_entry <= o->count && c->left <= UINT32_MAX &&
-               (!c->left || vpfn_range_is_valid(s, VPFN_SPACE_SYSTEM, c->addr,
-                                                c->left));
-    }
-
-    vpfn_cursor_init(&s->desc, o, &expected);
-    vpfn_cursor_advance(&s->desc, &expected, s->done);
-    return c->addr == expected.addr && c->left == expected.left &&
-           c->next_entry == expected.next_entry;
-}
-
 static bool vpfn_progress_is_valid(VpfnState *s)
 {
-    return vpfn_check(s, s->raw_desc, &s->desc) == VPFN_ERROR_NONE &&
-           s->done <= s->desc.length &&
-           vpfn_cursor_is_valid(s, &s->desc.src, &s->src) &&
-           vpfn_cursor_is_valid(s, &s->desc.dst, &s->dst);
+    uint64_t addr;
+
+    return vpfn_is_busy(s) && vpfn_check(s, &addr) == VPFN_ERROR_NONE &&
+           s->done <= s->desc.length;
 }
 
 static bool vpfn_engine_is_valid(VpfnState *s)
 {
-    if (!s->enabled) {
+    if (!vpfn_is_enabled(s)) {
         return !s->active;
     }
-    return !s->error && vpfn_ring_is_valid(s) && s->head < s->ring_size &&
-           s->tail < s->ring_size &&
-           (!s->active || (vpfn_is_busy(s) && vpfn_progress_is_valid(s)));
+    return !s->gone && !s->regs[R(ERROR)] && vpfn_setup_is_valid(s) &&
+           s->regs[R(RING_HEAD)] < s->regs[R(RING_SIZE)] &&
+           s->regs[R(RING_TAIL)] < s->regs[R(RING_SIZE)] &&
+           (!s->active || vpfn_progress_is_valid(s));
+}
+
+static bool vpfn_regs_are_valid(VpfnState *s)
+{
+    uint32_t ints = s->regs[R(INT_STATUS)] | s->regs[R(INT_ENABLE)];
+    unsigned i;
+
+    for (i = R(GART_BASE_LO); i <= R(RING_BASE_HI); i++) {
+        if (s->regs[i] & ~vpfn_setup_bits[i]) {
+            return false;
+        }
+    }
+    return s->regs[R(CTRL)] <= VPFN_CTRL_ENABLE &&
+           s->regs[R(ERROR)] <= VPFN_ERROR_DMA && !(ints & ~VPFN_INT_ALL);
 }
 
 static int vpfn_post_load(void *opaque, int version_id)
@@ -1168,62 +1090,39 @@ static int vpfn_post_load(void *opaque, int version_id)
     VpfnState *s = opaque;
 
     vpfn_decode(s->raw_desc, &s->desc);
-    if (s->error > VPFN_ERROR_DMA || s->ring_base % VPFN_DESC_SIZE ||
-        (s->int_status | s->int_enable) & ~VPFN_INT_ALL ||
-        !vpfn_engine_is_valid(s)) {
+    if (!vpfn_regs_are_valid(s) || !vpfn_engine_is_valid(s) ||
+        timer_pending(&s->timer) != (vpfn_is_busy(s) && !s->hang)) {
         error_report("vpfn: the state to load is invalid");
         return -EINVAL;
     }
 
-    vpfn_cover_bars(s);
-    if (!vpfn_is_busy(s) || s->hang) {
-        timer_del(&s->timer);
+    if (timer_pending(&s->timer)) {
+        timer_mod_anticipate_ns(&s->timer, vpfn_next_slice());
     }
-    vpfn_schedule(s);
+    vpfn_show_bars(s);
     return 0;
 }
 
-static const VMStateDescription vpfn_cursor_vmstate = {
-    .name = "vpfn/cursor",
-    .version_id = 1,
-    .minimum_version_id = 1,
-    .fields = (const VMStateField[]) {
-        VMSTATE_UINT64(addr, VpfnCursor),
-        VMSTATE_UINT64(left, VpfnCursor),
-        VMSTATE_UINT32(next_entry, VpfnCursor),
-        VMSTATE_END_OF_LIST()
-    },
-};
-
 static const VMStateDescription vpfn_vmstate = {
     .name = "vpfn",
-    .version_id = 2,
-    .minimum_version_id = 2,
+    .version_id = 1,
+    .minimum_version_id = 1,
     .post_load = vpfn_post_load,
     .fields = (const VMStateField[]) {
         VMSTATE_PCI_DEVICE(parent_obj, VpfnState),
         VMSTATE_MSIX(parent_obj, VpfnState),
         VMSTATE_UINT64_EQUAL(visible_size, VpfnState,
                              "visible-vram-size differs"),
+        VMSTATE_UINT64_EQUAL(gart_size, VpfnState, "gart-size differs"),
         VMSTATE_BOOL(hang, VpfnState),
         VMSTATE_BOOL(gone, VpfnState),
         VMSTATE_UINT32(dma_error, VpfnState),
         VMSTATE_UINT32(lost_interrupts, VpfnState),
-        VMSTATE_BOOL(enabled, VpfnState),
-        VMSTATE_UINT32(error, VpfnState),
-        VMSTATE_UINT32(error_index, VpfnState),
-        VMSTATE_UINT64(ring_base, VpfnState),
-        VMSTATE_UINT32(ring_size, VpfnState),
-        VMSTATE_UINT32(head, VpfnState),
-        VMSTATE_UINT32(tail, VpfnState),
-        VMSTATE_UINT32(fence, VpfnState),
-        VMSTATE_UINT32(int_status, VpfnState),
-        VMSTATE_UINT32(int_enable, VpfnState),
+        VMSTATE_UINT32_SUB_ARRAY(regs, VpfnState, R(CTRL),
+                                 VPFN_NUM_REGS - R(CTRL)),
         VMSTATE_TIMER(timer, VpfnState),
         VMSTATE_BOOL(active, VpfnState),
         VMSTATE_UINT8_ARRAY(raw_desc, VpfnState, VPFN_DESC_SIZE),
-        VMSTATE_STRUCT(src, VpfnState, 1, vpfn_cursor_vmstate, VpfnCursor),
-        VMSTATE_STRUCT(dst, VpfnState, 1, vpfn_cursor_vmstate, VpfnCursor),
         VMSTATE_UINT64(done, VpfnState),
         VMSTATE_UINT32(crc, VpfnState),
         VMSTATE_END_OF_LIST()
@@ -1237,16 +1136,12 @@ static const Property vpfn_properties[] = {
     DEFINE_PROP_SIZE("visible-vram-size", VpfnState, visible_size, 0),
     DEFINE_PROP_LINK("memdev", VpfnState, memdev, TYPE_MEMORY_BACKEND,
                      HostMemoryBackend *),
+    DEFINE_PROP_SIZE("gart-size", VpfnState, gart_size, VPFN_GART_SIZE_DEFAULT),
 };
 
 static void vpfn_add_properties(ObjectClass *klass)
 {
     device_class_set_props(DEVICE_CLASS(klass), vpfn_properties);
-    object_class_property_add_bool(klass, "inject-hang", vpfn_get_hang,
-                                   vpfn_set_hang);
-    object_class_property_add_bool(klass, "inject-gone", vpfn_get_gone,
-                                   vpfn_set_gone);
-
     object_class_property_set_description(klass, "vram-size",
         "bytes of VRAM, a power of two from 1M to 64G (default: the size of "
         "memdev, else 256M)");
@@ -1255,10 +1150,9 @@ static void vpfn_add_properties(ObjectClass *klass)
         "(default: vram-size)");
     object_class_property_set_description(klass, "memdev",
         "host memory backend that holds the VRAM");
-    object_class_property_set_description(klass, "inject-hang",
-        "the engine makes no progress until it is reset");
-    object_class_property_set_description(klass, "inject-gone",
-        "the device behaves as if it was pulled out");
+    object_class_property_set_description(klass, "gart-size",
+        "bytes of the GART window, a power of two from 1M to 64G (default: "
+        "2G)");
 }
 
 static void vpfn_class_init(ObjectClass *klass, void *data)
