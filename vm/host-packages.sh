@@ -10,7 +10,7 @@
 run_packages=(
 	gcc make libc6-dev dpkg-dev xz-utils perl python3
 	flex bison bc libelf-dev kmod
-	ninja-build pkgconf python3-venv python3-distlib libglib2.0-dev zlib1g-dev
+	ninja-build pkgconf python3-venv python3-distlib libglib2.0-dev zlib1g-dev libseccomp-dev
 	mmdebstrap e2fsprogs jq
 )
 lint_packages=(shellcheck)
