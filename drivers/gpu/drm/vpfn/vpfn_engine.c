@@ -15,6 +15,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
+#include <linux/moduleparam.h>
 #include <linux/pci.h>
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
@@ -39,8 +40,9 @@
 #define VPFN_RING_SIZE		8192
 #define VPFN_RING_CREDITS	(VPFN_RING_SIZE - 1)
 
-/* Without progress for so long the engine hangs. */
-#define VPFN_TIMEOUT		(2 * HZ)
+static uint timeout_ms = 2000;
+module_param(timeout_ms, uint, 0644);
+MODULE_PARM_DESC(timeout_ms, "Time in ms without progress after which the engine hangs (default: 2000)");
 
 /* Room for the text of a device core dump */
 #define VPFN_SNAPSHOT_SIZE	SZ_4K
@@ -163,6 +165,7 @@ struct vpfn_job *vpfn_job_create(struct vpfn_device *vdev, struct drm_file *file
 	if (ret)
 		goto err_free;
 
+	WRITE_ONCE(engine->sched.timeout, msecs_to_jiffies(timeout_ms));
 	ret = drm_sched_job_init(&job->base, vfile ? &vfile->entity : &engine->entity, max_descs,
 				 vdev, file ? file->client_id : 0);
 	if (ret)
@@ -744,7 +747,7 @@ int vpfn_engine_init(struct vpfn_device *vdev, void __iomem *regs)
 		.ops = &vpfn_sched_ops,
 		.num_rqs = DRM_SCHED_PRIORITY_COUNT,
 		.credit_limit = VPFN_RING_CREDITS,
-		.timeout = VPFN_TIMEOUT,
+		.timeout = msecs_to_jiffies(timeout_ms),
 		.name = KBUILD_MODNAME,
 		.dev = dev,
 	};
