@@ -21,7 +21,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -35,6 +34,7 @@
 #include "vpfn_guest.h"
 #include "vpfn_job.h"
 #include "vpfn_stage.h"
+#include "vpfn_thread.h"
 #include "vpfn_vfio.h"
 
 IGT_TEST_DESCRIPTION("Virtual machines and IOMMUs that follow special page-table entries.");
@@ -576,11 +576,8 @@ static void site_open_at(struct site *site, uint64_t size, uint64_t pfn)
 static void evict(const struct vpfn_bo *bo)
 {
 	uint32_t placement;
-	int err = vpfn_evict(fd);
 
-	/* Its old place may not be free yet: it is when the call has failed. */
-	igt_assert(!err || err == -ENOMEM);
-	igt_assert_eq(err ? vpfn_evict(fd) : 0, 0);
+	igt_assert_eq(vpfn_evict(fd), 0);
 	igt_assert_eq(vpfn_bo_placement(fd, bo, &placement), 0);
 	igt_assert_eq(placement, DRM_VPFN_PLACEMENT_SYSTEM);
 }
@@ -636,48 +633,18 @@ static void test_move(const struct follower *follower, const struct vpfn_place *
 	vpfn_view_close(&view);
 }
 
-/* A processor of a guest that reads memory which is not there yet. */
-struct reader {
-	pthread_t thread;
-	atomic_int tid;
-	atomic_bool done;
-	int answer;
-};
-
-static void *run_reader(void *arg)
+/* A processor of a guest reads memory that is not there yet. */
+static int run_reader(void *arg)
 {
-	struct reader *reader = arg;
-
-	reader->tid = syscall(SYS_gettid);
-	reader->answer = kvm.copy(kvm.aside, kvm.free);
-	reader->done = true;
-	return NULL;
-}
-
-/* The state of a task, as ps has it, is behind its name, which may hold anything. */
-static char state_of(pid_t tid)
-{
-	char path[64], text[256], *name_end;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
-	if (vpfn_text_read(path, text, sizeof(text)))
-		return '?';
-	name_end = strrchr(text, ')');
-	return name_end ? name_end[2] : '?';
-}
-
-static bool waits(const void *arg)
-{
-	const struct reader *reader = arg;
-
-	return reader->done || (reader->tid && strchr("SD", state_of(reader->tid)));
+	(void)arg;
+	return kvm.copy(kvm.aside, kvm.free);
 }
 
 static bool waits_for_no_signal(const void *arg)
 {
-	const struct reader *reader = arg;
+	const struct vpfn_thread *reader = arg;
 
-	return reader->done || state_of(reader->tid) == 'D';
+	return vpfn_thread_is_done(reader) || vpfn_task_state(getpid(), reader->tid) == 'D';
 }
 
 static void ignore_signal(int signal)
@@ -713,8 +680,8 @@ static void hold_out_of_reach(int small, struct vpfn_bo *bo, struct vpfn_gate *g
 static void test_signal(void)
 {
 	struct sigaction action = { .sa_handler = ignore_signal }, old;
-	int small = vpfn_open_small(O_RDWR);
-	struct reader reader = {};
+	int small = vpfn_open_small(O_RDWR), answer;
+	struct vpfn_thread reader;
 	struct vpfn_gate gate;
 	struct vpfn_bo bo;
 	uint32_t word;
@@ -727,21 +694,20 @@ static void test_signal(void)
 	igt_assert_eq(kvm.map(map, bo.size, true), 0);
 	igt_assert_eq(sigaction(SIGUSR1, &action, &old), 0);
 
-	igt_assert_eq(pthread_create(&reader.thread, NULL, run_reader, &reader), 0);
-	igt_assert_eq(vpfn_wait_until(waits, &reader), 0);
-	igt_assert(!reader.done);
+	igt_assert_eq(vpfn_thread_start(&reader, run_reader, NULL), 0);
+	igt_assert_eq(vpfn_thread_settle(&reader, NULL), 0);
+	igt_assert(!vpfn_thread_is_done(&reader));
 	igt_assert_eq(pthread_kill(reader.thread, SIGUSR1), 0);
 	igt_assert_f(!vpfn_wait_until(waits_for_no_signal, &reader),
 		     "it neither waits nor comes back\n");
 
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
-	igt_assert_eq(pthread_join(reader.thread, NULL), 0);
+	igt_assert_eq(vpfn_thread_join(&reader, &answer), 0);
 	vpfn_gate_remove(&gate);
 	sigaction(SIGUSR1, &old, NULL);
-	igt_assert_f(!reader.answer || reader.answer == -EINTR, "KVM_RUN: %s\n",
-		     vpfn_answer_name(reader.answer));
+	igt_assert_f(!answer || answer == -EINTR, "KVM_RUN: %s\n", vpfn_answer_name(answer));
 
-	if (reader.answer)
+	if (answer)
 		igt_assert_eq(kvm.copy(kvm.aside, kvm.free), 0);
 	memcpy(&word, kvm.memory(), sizeof(word));
 	igt_assert_eq_u64(word, WRITTEN);

@@ -60,6 +60,7 @@ IGT_TEST_DESCRIPTION("Random calls on mappings of vpfn, every byte and every ans
 
 #define MIB		(1ull << 20)
 #define SECONDS		4
+#define SEED		1
 #define MIN_STEPS	50
 #define VICTIM_STEPS	10
 
@@ -2047,7 +2048,7 @@ int igt_main()
 	igt_fixture() {
 		fd = vpfn_require_device();
 		has_numa = !access("/proc/self/numa_maps", R_OK);
-		seed = vpfn_number_from_env("VPFN_MM_FUZZ_SEED", vpfn_deadline(0) >> 10);
+		seed = vpfn_number_from_env("VPFN_MM_FUZZ_SEED", SEED);
 		seconds = vpfn_number_from_env("VPFN_MM_FUZZ_SECONDS", SECONDS);
 	}
 

@@ -256,9 +256,14 @@ static bool is_first_of_driver(unsigned int minor, const char *driver)
 	return true;
 }
 
-/* Two that need no device; and where nobody else does it, those of the display devices. */
+/* Two that need no device, and those of the display devices, which nothing else may have loaded. */
 static void load_drivers(void)
 {
+	static bool loaded;
+
+	if (loaded)
+		return;
+	loaded = true;
 	vpfn_shell("modprobe -q vgem; modprobe -q vkms; "
 		   "cat /sys/bus/pci/devices/*/modalias | grep bc03 | xargs -n 1 modprobe -q");
 }
@@ -417,9 +422,12 @@ static bool is_vim2m(int fd)
 
 static int open_vim2m(void)
 {
+	static bool loaded;
 	char path[32];
 
-	vpfn_shell("modprobe -q vim2m");
+	if (!loaded)
+		vpfn_shell("modprobe -q vim2m");
+	loaded = true;
 	for (unsigned int i = 0; i < MAX_NODES; i++) {
 		int fd;
 

@@ -148,7 +148,7 @@ static int use_ordinary(const struct device *device, struct work *work, uint8_t 
 		return err;
 
 	/* Were they not counted, nobody would see what stays pinned. */
-	if (vpfn_pins_lasting() < pins + LEN / (long)VPFN_PAGE)
+	if (vpfn_pins() < pins + LEN / (long)VPFN_PAGE)
 		return -ENODATA;
 
 	err = device->run(work, memory) ?: vpfn_video_release(&work->queue);
@@ -193,7 +193,7 @@ static int run_on_target(const struct device *device, struct work *work,
 
 static int give(const struct device *device, struct work *work, const struct vpfn_target *target)
 {
-	long pins = vpfn_pins_lasting();
+	long pins = vpfn_pins();
 	int err = pins == VPFN_PINS_UNKNOWN ? -ENODATA :
 		  vpfn_video_request(&work->queue, V4L2_MEMORY_USERPTR, 1);
 
