@@ -962,7 +962,7 @@ static void check_footprint(const struct footprint *expected, unsigned int n)
 }
 
 /*
- * Who may probe: this thread, or a worker of the kernel's where the device belongs to a NUMA
+ * Tasks that may probe: this thread, or a worker of the kernel's where the device belongs to a NUMA
  * node. The n-th fault of each is asked for; one of them comes to that.
  */
 static unsigned int find_probers(int probers[MAX_PROBERS])
@@ -972,7 +972,11 @@ static unsigned int find_probers(int probers[MAX_PROBERS])
 	glob_t tasks;
 
 	probers[count++] = open(EACH_FAULT, O_RDWR | O_CLOEXEC);
-	if (probers[0] < 0 || glob("/proc/[0-9]*", 0, NULL, &tasks))
+	if (probers[0] < 0)
+		return 0;
+	if (!vpfn_card_get(small_name, "numa_node", comm, sizeof(comm)) && !strcmp(comm, "-1"))
+		return count;
+	if (glob("/proc/[0-9]*", 0, NULL, &tasks))
 		return 0;
 	for (size_t i = 0; i < tasks.gl_pathc && count < MAX_PROBERS; i++) {
 		snprintf(path, sizeof(path), "%s/comm", tasks.gl_pathv[i]);

@@ -40,8 +40,10 @@ IGT_TEST_DESCRIPTION("Buffers of vpfn that move while CPU and engine use them.")
 #define MIB		(1ull << 20)
 #define SIZE		(4 * VPFN_2M)
 
-/* How often a buffer goes out and comes back while somebody works on it. */
+/* How often a buffer goes out and comes back while threads or processes work on it. */
 #define MOVES		20
+#define RACE_MOVES	6
+#define RACE_MOVES_PUD	2
 
 #define OLD		0x01d01d01
 #define NEW		0x4e574e57
@@ -672,7 +674,8 @@ static void test_fault_race(enum vpfn_level level)
 {
 	bool large = level == VPFN_PUD;
 	struct race race = { .fd = large ? big : fd, .step = large ? 8 * MIB : VPFN_PAGE };
-	unsigned int moves = large ? 5 : vpfn_number_from_env("VPFN_RACE_MOVES", MOVES);
+	unsigned int moves = large ? RACE_MOVES_PUD :
+				     vpfn_number_from_env("VPFN_RACE_MOVES", RACE_MOVES);
 	unsigned int moved = 0, rounds = 0;
 	struct writer writers[WRITERS] = {};
 	struct vpfn_bo copy;

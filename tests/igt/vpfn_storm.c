@@ -32,7 +32,7 @@ IGT_TEST_DESCRIPTION("Processes that together want four times the device memory,
 #define MIB		(1ull << 20)
 #define PROCESSES	8
 #define TIMES		4
-#define SECONDS		4
+#define SECONDS		2
 #define SEED		1
 
 /* Blocks of a buffer: the model knows what is in each. */
