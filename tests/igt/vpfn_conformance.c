@@ -245,8 +245,6 @@ static void ask_family(const char *matrix, const struct vpfn_user_family *family
 
 	igt_require_f(family != &io_family || disk.mount[0],
 		      "no disk (CONFIG_BLK_DEV_NULL_BLK, CONFIG_EXT4_FS, mkfs.ext4)\n");
-	if (family->warns)
-		igt_emit_ignore_dmesg_regex(family->warns);
 	*controlled = true;
 	for (size_t i = 0; i < family->count; i++) {
 		const struct vpfn_user *user = &family->users[i];
@@ -294,11 +292,7 @@ static void ask_about_source(void)
 
 static int open_source(const struct vpfn_source_kind *kind, unsigned int n)
 {
-	int err;
-
-	if (kind->noise)
-		igt_emit_ignore_dmesg_regex(kind->noise);
-	err = vpfn_source_open(&source, kind, n);
+	int err = vpfn_source_open(&source, kind, n);
 
 	/* IGT aborts upon a failure that is in no dynamic subtest. */
 	if (err && err != -ENOENT) {

@@ -52,14 +52,6 @@ enum {
 	OTHER,
 };
 
-/*
- * What the kernel says of what these tests do on purpose: the PCI core, iommufd, and the IOMMU
- * about what it forbids. igt_runner goes by the last expression that it got.
- */
-#define RESET_MESSAGES		"vfio-pci [0-9a-f:.]+: (resetting|reset done)$"
-#define IOMMUFD_MESSAGES	RESET_MESSAGES "|MSI interrupts are not secure"
-#define FAULT_MESSAGES		IOMMUFD_MESSAGES "|DMAR: |dmar_fault: "
-
 static int fd = -1;
 static struct vpfn_stage stage;
 static struct vpfn_vfio vfio = { .container = -1, .group = -1, .device = -1 };
@@ -75,8 +67,6 @@ static char *dma_aside;
  * @on_tracked: his answer where it does, but its leaf does not yet
  * @stale: whether he goes on to use memory that the buffer has left
  * @by_leaf: whether he can be asked what size of entries he has made
- * @messages: what the kernel has to say when he is there
- * @fault_messages: and when he prevents something
  * @aside: where he has ordinary memory
  * @free: where he has none, and takes a mapping of any size
  * @require: skips if this machine has none
@@ -92,8 +82,6 @@ struct follower {
 	int on_tracked;
 	bool stale;
 	bool by_leaf;
-	const char *messages;
-	const char *fault_messages;
 	uint64_t aside;
 	uint64_t free;
 	void (*require)(void);
@@ -139,7 +127,6 @@ static void require_dma(void)
 	igt_require_f(small >= 0, "no second card, whose memory is not all visible\n");
 	igt_assert_eq(vpfn_card_name(small, name), 0);
 	close(small);
-	igt_emit_ignore_dmesg_regex(RESET_MESSAGES);
 	igt_require_f(!vpfn_vfio_bind(name),
 		      "no IOMMU, or no vfio (CONFIG_VFIO_PCI, CONFIG_IOMMUFD)\n");
 	memcpy(card, name, sizeof(card));
@@ -224,8 +211,6 @@ static const struct follower type1 = {
 	/* follow_fault_pfn() faults for a leaf that is missing, not for one that is read-only. */
 	.on_tracked = -EFAULT,
 	.stale = true,
-	.messages = RESET_MESSAGES,
-	.fault_messages = FAULT_MESSAGES,
 	.aside = DMA_ASIDE,
 	.free = DMA_FREE,
 	.require = require_dma,
@@ -253,8 +238,6 @@ static const struct follower kvm = {
 
 static const struct follower iommufd = {
 	.name = "iommufd",
-	.messages = IOMMUFD_MESSAGES,
-	.fault_messages = FAULT_MESSAGES,
 	.aside = DMA_ASIDE,
 	.free = DMA_FREE,
 	.require = require_dma,
@@ -268,15 +251,7 @@ static const struct follower iommufd = {
 static void open_follower(const struct follower *follower)
 {
 	close_all();
-	if (follower->messages)
-		igt_emit_ignore_dmesg_regex(follower->messages);
 	igt_assert_eq(follower->open(), 0);
-}
-
-static void expect_faults(const struct follower *follower)
-{
-	if (follower->fault_messages)
-		igt_emit_ignore_dmesg_regex(follower->fault_messages);
 }
 
 /*
@@ -446,7 +421,6 @@ static void test_read_only(const struct follower *follower, struct vpfn_scene *s
 	open_follower(follower);
 	igt_assert_eq(follower->map(map, view->bo.size, false), 0);
 	igt_assert_eq(see(follower, at, OWN), 0);
-	expect_faults(follower);
 	igt_assert_eq(put(follower, at, WRITTEN), follower->on_read_only);
 	igt_assert_eq(vpfn_target_check(&scene->target, OWN), 0);
 	follower->close();
@@ -726,7 +700,6 @@ static void test_unmap(const struct follower *follower, struct vpfn_scene *scene
 	igt_assert_eq(follower->map(view->map, view->bo.size, true), 0);
 	igt_assert_eq(follow(follower, &scene->target, at), 0);
 	igt_assert_eq(vpfn_vfio_unmap(&vfio, follower->free, view->bo.size), 0);
-	expect_faults(follower);
 	igt_assert_eq(put(follower, at, OWN), -EFAULT);
 	igt_assert_eq(see(follower, at, WRITTEN), -EFAULT);
 	igt_assert_eq(vpfn_target_check(&scene->target, WRITTEN), 0);
@@ -793,7 +766,6 @@ static void test_dma_buf_revoked(void)
 	/* Its memory is away for a moment, and the mapping for good. */
 	igt_assert_eq(vpfn_vfio_enable(&vfio, false), 0);
 	igt_assert_eq(vpfn_vfio_enable(&vfio, true), 0);
-	expect_faults(&iommufd);
 	igt_assert_eq(see(&iommufd, iommufd.free, WRITTEN), -EFAULT);
 	close(dmabuf);
 	iommufd.close();

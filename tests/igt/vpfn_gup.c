@@ -197,12 +197,6 @@ static const struct taker {
 	{ "io_uring, registered", take_by_io_uring, -EFAULT },
 };
 
-/* What the dump of take_at_once() says in the log. */
-static void expect_dump(void)
-{
-	igt_emit_ignore_dmesg_regex(VPFN_DUMP_WARNS);
-}
-
 static void taker_cell(const struct taker *taker, const char *how, const char *where,
 		       ssize_t taken)
 {
@@ -304,7 +298,6 @@ static void test_ranges(const struct vpfn_scene *scene,
 {
 	struct framed framed;
 
-	expect_dump();
 	framed_open(&framed, &scene->view);
 	pins = vpfn_pins();
 	for (unsigned int i = 0; i < ARRAY_SIZE(takers); i++)
@@ -319,7 +312,6 @@ static void test_ordinary_ranges(const char *how)
 	char *range = vpfn_anonymous(RANGE);
 
 	igt_assert(range);
-	expect_dump();
 	pins = vpfn_pins();
 	for (unsigned int i = 0; i < ARRAY_SIZE(takers); i++)
 		assert_taken(&takers[i], how, "ordinary", range, RANGE);

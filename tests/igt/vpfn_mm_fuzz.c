@@ -33,7 +33,6 @@
 #include "igt.h"
 #include "vpfn_bo.h"
 #include "vpfn_card.h"
-#include "vpfn_dmesg.h"
 #include "vpfn_job.h"
 #include "vpfn_leaf.h"
 #include "vpfn_model.h"
@@ -2041,9 +2040,6 @@ static void run_mix(const struct mix *mix)
 		rmdir(GROUP);
 }
 
-#define OOM_MESSAGES "invoked oom-killer|Memory cgroup (out of memory|min protection)|" \
-		     VPFN_DMESG_BACKTRACE
-
 int igt_main()
 {
 	static const struct mix mixes[] = {
@@ -2066,11 +2062,7 @@ int igt_main()
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(mixes); i++) {
 		igt_describe(mixes[i].what);
-		igt_subtest(mixes[i].name) {
-			/* The killer tells of its work; what heads a complaint is none of this. */
-			if (mixes[i].oom_kills)
-				igt_emit_ignore_dmesg_regex(OOM_MESSAGES);
+		igt_subtest(mixes[i].name)
 			run_mix(&mixes[i]);
-		}
 	}
 }

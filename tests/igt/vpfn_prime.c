@@ -20,7 +20,6 @@
 #include "vpfn_bo.h"
 #include "vpfn_card.h"
 #include "vpfn_dmabuf.h"
-#include "vpfn_dmesg.h"
 #include "vpfn_gate.h"
 #include "vpfn_host.h"
 #include "vpfn_job.h"
@@ -1187,7 +1186,6 @@ static void test_camera(enum vpfn_vivid vivid, uint32_t placement)
 	int dmabuf;
 	void *map;
 
-	igt_emit_ignore_dmesg_regex(VPFN_DMESG_VIVID);
 	igt_require_f(!vpfn_video_picture(vivid, frame), "no camera of vivid\n");
 	igt_assert(memcmp(frame, nothing, sizeof(frame)));
 	igt_assert_eq(vpfn_video_open_camera(vivid, VPFN_SEES_PATTERN, &camera), 0);

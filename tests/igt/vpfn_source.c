@@ -471,9 +471,6 @@ static int open_vb2(struct vpfn_source *source, unsigned int n)
 	       vpfn_source_use_twin(source, source->file, buffer.m.offset);
 }
 
-/* Said when the module is loaded, by whomever. */
-#define VKMS_NOISE	"vkms: .* pixel format with alpha exposed"
-
 const struct vpfn_source_kind vpfn_source_kinds[] = {
 	{
 		.name = "vpfn",
@@ -483,32 +480,27 @@ const struct vpfn_source_kind vpfn_source_kinds[] = {
 	}, {
 		.name = "vgem",
 		.describe = "A dumb buffer of vgem.",
-		.noise = VKMS_NOISE,
 		.open = open_dumb,
 		.close = vpfn_source_drop,
 	}, {
 		.name = "vkms",
 		.describe = "A dumb buffer of vkms.",
-		.noise = VKMS_NOISE,
 		.open = open_dumb,
 		.close = vpfn_source_drop,
 	}, {
 		.name = "bochs-drm",
 		.describe = "A dumb buffer of QEMU's display device.",
-		.noise = VKMS_NOISE,
 		.open = open_dumb,
 		.close = vpfn_source_drop,
 	}, {
 		.name = "dumb-buffer",
 		.describe = "A dumb buffer of each other DRM driver that has a card.",
-		.noise = VKMS_NOISE,
 		.drivers = VPFN_OTHER_DRIVERS,
 		.open = open_dumb,
 		.close = vpfn_source_drop,
 	}, {
 		.name = "dma-buf",
 		.describe = "A dumb buffer of each DRM driver, exported and mapped by its dma-buf.",
-		.noise = VKMS_NOISE,
 		.drivers = VPFN_ALL_DRIVERS,
 		.open = open_dma_buf,
 		.close = vpfn_source_drop,
@@ -525,7 +517,6 @@ const struct vpfn_source_kind vpfn_source_kinds[] = {
 	}, {
 		.name = "vfio-pci",
 		.describe = "A BAR, by vfio-pci, which has the card meanwhile.",
-		.noise = "vfio-noiommu|vfio-pci [0-9a-f:.]+: reset",
 		.open = vpfn_source_open_vfio,
 		.close = vpfn_source_close_vfio,
 	}, {

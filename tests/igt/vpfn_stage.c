@@ -209,13 +209,6 @@ static void check_around(const struct vpfn_scene *scene)
 	vpfn_view_check_at(view, view->map, inside + VPFN_TARGET_LEN, view->bo.size);
 }
 
-/* What the kernel may say in a dynamic subtest is forgotten when the next one begins. */
-static void expect_warnings(const struct vpfn_user_family *family)
-{
-	if (family->warns)
-		igt_emit_ignore_dmesg_regex(family->warns);
-}
-
 /* One whom the kernel lacks is no reason to leave the others unasked. */
 static void require_all(unsigned int absent)
 {
@@ -227,7 +220,6 @@ static void ask_all_on_ordinary(const char *matrix, const struct vpfn_user_famil
 	unsigned int absent = 0;
 	long pins = vpfn_pins();
 
-	expect_warnings(family);
 	for (size_t i = 0; i < family->count; i++)
 		absent += !ask_on_ordinary(matrix, &family->users[i], pins);
 	require_all(absent);
@@ -239,7 +231,6 @@ static void ask_all_in_place(const char *matrix, const struct vpfn_user_family *
 	unsigned int absent = 0;
 	long pins = vpfn_pins();
 
-	expect_warnings(family);
 	for (size_t i = 0; i < family->count; i++)
 		absent += !ask_in_place(matrix, &family->users[i], scene, pins);
 	check_around(scene);

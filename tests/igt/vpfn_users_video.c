@@ -14,7 +14,6 @@
 
 #include "vpfn_bo.h"
 #include "vpfn_consumer.h"
-#include "vpfn_dmesg.h"
 #include "vpfn_pins.h"
 #include "vpfn_users.h"
 #include "vpfn_video.h"
@@ -282,7 +281,7 @@ static const struct vpfn_user vim2m_users[] = {
 const struct vpfn_user_family vpfn_video_families[] = {
 	{ .name = "userptr-vivid",
 	  .describe = "A camera and a display do not get the pages, and work with others at once.",
-	  .warns = VPFN_DMESG_VIVID, .users = vivid_users, .count = ARRAY_SIZE(vivid_users) },
+	  .users = vivid_users, .count = ARRAY_SIZE(vivid_users) },
 	{ .name = "userptr-vim2m",
 	  .describe = "A device that turns pictures gets the pages at neither end.",
 	  .users = vim2m_users, .count = ARRAY_SIZE(vim2m_users) },
