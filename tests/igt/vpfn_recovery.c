@@ -370,7 +370,7 @@ static void test_hang_closed(struct scene *scene)
 	vpfn_mem_destroy(&mem);
 	close(file);
 
-	igt_assert_lte(vpfn_sync_file_status(guilty, VPFN_LONG_NS), -1);
+	igt_assert_eq(vpfn_sync_file_status(guilty, VPFN_LONG_NS), -ETIME);
 	igt_assert_eq(status_of(scene->b, theirs), 0);
 	close(guilty);
 }
@@ -610,7 +610,7 @@ static void assert_says(const char *text, const char *what)
 	igt_assert_f(strstr(text, what), "no \"%s\" in:\n%s\n", what, text);
 }
 
-static void check_dump(struct scene *scene, void (*fault)(void), uint64_t length,
+static void check_dump(struct scene *scene, void (*fault)(void), int expected, uint64_t length,
 		       const char *evidence)
 {
 	static const char * const names[] = {
@@ -625,7 +625,7 @@ static void check_dump(struct scene *scene, void (*fault)(void), uint64_t length
 	fault();
 	status = status_of(scene->a, submit(scene->a, vpfn_cmd_fill(&scene->guilty.bo, 0, length,
 								    0xbad)));
-	igt_assert_lte(status, -1);
+	igt_assert_eq(status, expected);
 
 	/* It is written before the job ends, or soon after. */
 	run(scene->b, nop);
@@ -647,8 +647,8 @@ static void check_dump(struct scene *scene, void (*fault)(void), uint64_t length
 
 static void test_dump(struct scene *scene)
 {
-	check_dump(scene, hang, 0x1234, "\nERROR: 0x0\n");
-	check_dump(scene, fail_next, 0x2344, "\nERROR: 0xa\n");
+	check_dump(scene, hang, -ETIME, 0x1234, "\nERROR: 0x0\n");
+	check_dump(scene, fail_next, -EIO, 0x2344, "\nERROR: 0xa\n");
 }
 
 /* ---- Gone ---- */
