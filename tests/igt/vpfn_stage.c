@@ -68,9 +68,12 @@ static void close_stage(struct vpfn_stage *stage)
 		if (scene->view.map)
 			vpfn_view_close(&scene->view);
 	}
-	munmap(stage->aside_map, VPFN_TARGET_LEN);
+	if (stage->aside_map) {
+		munmap(stage->aside_map, VPFN_TARGET_LEN);
+		vpfn_bo_close(stage->fd, &stage->aside);
+	}
 	stage->aside_map = NULL;
-	vpfn_bo_close(stage->fd, &stage->aside);
+	stage->ready = false;
 }
 
 /**
@@ -78,22 +81,28 @@ static void close_stage(struct vpfn_stage *stage)
  * @stage: the stage, all zeroes before the first time; what of it is open is closed
  * @fd: DRM file descriptor
  *
+ * The mappings of the stage are made by the next vpfn_stage_scene(): in a dynamic subtest, which may
+ * fail.
+ */
+void vpfn_stage_open(struct vpfn_stage *stage, int fd)
+{
+	close_stage(stage);
+	stage->fd = fd;
+}
+
+/*
  * Maps and touches a buffer in each place. Driver, faults and size of the page tables have to agree
  * that it has the leaves of the place, and the first time the page-table dump, too.
  */
-void vpfn_stage_open(struct vpfn_stage *stage, int fd)
+static void make_scenes(struct vpfn_stage *stage)
 {
 	const struct vpfn_view *views[VPFN_PLACES];
 	unsigned int n = 0;
 	void *map;
 
-	if (stage->aside_map)
-		close_stage(stage);
-
-	stage->fd = fd;
-	igt_assert_eq(vpfn_bo_create_in(fd, VPFN_TARGET_LEN, DRM_VPFN_PLACEMENT_SYSTEM, 0,
+	igt_assert_eq(vpfn_bo_create_in(stage->fd, VPFN_TARGET_LEN, DRM_VPFN_PLACEMENT_SYSTEM, 0,
 					&stage->aside), 0);
-	igt_assert_eq(vpfn_bo_map(fd, &stage->aside, &map), 0);
+	igt_assert_eq(vpfn_bo_map(stage->fd, &stage->aside, &map), 0);
 	stage->aside_map = map;
 
 	for_each_vpfn_place(place) {
@@ -101,7 +110,7 @@ void vpfn_stage_open(struct vpfn_stage *stage, int fd)
 
 		scene->place = place;
 		scene->stage = stage;
-		vpfn_view_open_in(&scene->view, fd, place->level, place->placement);
+		vpfn_view_open_in(&scene->view, stage->fd, place->level, place->placement);
 		scene->target = (struct vpfn_target) {
 			.addr = scene->view.map + vpfn_view_inside(&scene->view),
 			.peek = peek,
@@ -116,6 +125,7 @@ void vpfn_stage_open(struct vpfn_stage *stage, int fd)
 	if (!stage->dumped)
 		vpfn_assert_dump_agrees(views, n);
 	stage->dumped = true;
+	stage->ready = true;
 }
 
 /**
@@ -129,6 +139,10 @@ struct vpfn_scene *vpfn_stage_scene(struct vpfn_stage *stage, const struct vpfn_
 {
 	struct vpfn_scene *scene = scene_of(stage, place);
 
+	if (!stage->ready) {
+		close_stage(stage);
+		make_scenes(stage);
+	}
 	vpfn_view_renew(&scene->view);
 	return scene;
 }
