@@ -5,9 +5,9 @@
  * of its own, and do to any part of it what the kernel offers. Each knows what is mapped where in
  * its arena, and which answer a call must give; all know which word a buffer must hold where.
  *
- * VPFN_MM_FUZZ_SECONDS is how long each subtest runs at least; it goes on until it has seen leaves of
- * each size. VPFN_MM_FUZZ_SEED, a number that each run prints, makes each thread's choices; how they
- * meet is chance.
+ * VPFN_MM_FUZZ_SECONDS is how long each subtest runs at least; it goes on until it has seen leaves
+ * of each size. VPFN_MM_FUZZ_SEED, a number that each run prints, makes each thread's choices; how
+ * they meet is chance.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -161,8 +161,8 @@ long vpfn_pins(void)
  * vpfn_pins_returned:
  * @before: what vpfn_pins() said before some pages may have been pinned
  *
- * A consumer may release its pages in a worker, after the call has returned: direct I/O that has read
- * does. So this waits for the count; the limit is for a page that is never released.
+ * A consumer may release its pages in a worker, after the call has returned: direct I/O that has
+ * read does. So this waits for the count; the limit is for a page that is never released.
  *
  * Returns: 0 if no more pages are pinned than before, -EBUSY if there are.
  */

@@ -81,8 +81,8 @@ static void close_stage(struct vpfn_stage *stage)
  * @stage: the stage, all zeroes before the first time; what of it is open is closed
  * @fd: DRM file descriptor
  *
- * The mappings of the stage are made by the next vpfn_stage_scene(): in a dynamic subtest, which may
- * fail.
+ * The mappings of the stage are made by the next vpfn_stage_scene(): in a dynamic subtest, which
+ * may fail.
  */
 void vpfn_stage_open(struct vpfn_stage *stage, int fd)
 {

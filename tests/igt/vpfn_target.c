@@ -257,8 +257,8 @@ int vpfn_target_in_child(const struct vpfn_target *target,
  *
  * A refusal must leave the target alone; and whatever the answer, no page stays pinned.
  *
- * Returns: 0, -EBADMSG if the target has changed, -EBUSY if a page stays pinned, or another negative
- * errno if the target could not be seen.
+ * Returns: 0, -EBADMSG if the target has changed, -EBUSY if a page stays pinned, or another
+ * negative errno if the target could not be seen.
  */
 int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, long pins,
 		  int *answer)
