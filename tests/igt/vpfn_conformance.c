@@ -16,6 +16,7 @@
 
 #include "igt.h"
 #include "vpfn_disk.h"
+#include "vpfn_pins.h"
 #include "vpfn_source.h"
 #include "vpfn_stage.h"
 #include "vpfn_users.h"
@@ -75,6 +76,8 @@ static void open_disk(void)
  * mapped as the buffers of its driver. Where the kernel may take pages some have as many answers
  * as there are kinds of such memory, which says nothing about drivers.
  */
+#define MAX_FAMILIES	32
+
 static const struct group {
 	const char *matrix;
 	const struct vpfn_user_family *families;
@@ -196,8 +199,9 @@ static bool is_right(const struct vpfn_user *user, int answer, int expected)
 	return answer == expected || (may_lack_access(user) && (!answer || answer == -EIO));
 }
 
-/* One user who answers as he should not is no reason to leave the others unasked. */
+/* A wrong answer of one user is no reason to leave the others unasked. */
 struct verdict {
+	long pins;		/* pages that were pinned before the first of them */
 	unsigned int wrong;
 	unsigned int absent;
 };
@@ -206,7 +210,9 @@ static void ask(const char *matrix, const struct vpfn_user *user,
 		const struct vpfn_target *target, const char *column, int expected,
 		struct verdict *verdict)
 {
-	int answer = 0, err = vpfn_user_ask(user, target, &answer) ?: vpfn_target_kept(target);
+	int answer = 0, err;
+
+	err = vpfn_user_ask(user, target, verdict->pins, &answer) ?: vpfn_target_kept(target);
 
 	vpfn_matrix_cell(matrix, user->name, column, vpfn_answer_name(answer));
 	if (answer == -ENODEV && expected != -ENODEV) {
@@ -220,7 +226,7 @@ static void ask(const char *matrix, const struct vpfn_user *user,
 	}
 }
 
-/* A user who refuses for a reason of his own, or not at all, proves nothing about a source. */
+/* The positive control: a refusal for another reason proves nothing about a source. */
 static void ask_about_ordinary(const char *matrix, const struct vpfn_user *user,
 			       struct verdict *verdict)
 {
@@ -231,18 +237,19 @@ static void ask_about_ordinary(const char *matrix, const struct vpfn_user *user,
 	vpfn_target_free(&ordinary);
 }
 
-static void ask_family(const char *matrix, const struct vpfn_user_family *family, bool first)
+static void ask_family(const char *matrix, const struct vpfn_user_family *family,
+		       bool *controlled)
 {
-	struct verdict verdict = {};
+	struct verdict verdict = { .pins = vpfn_pins() };
+	bool control = !*controlled;
 
 	igt_require_f(family != &io_family || disk.mount[0],
 		      "no disk (CONFIG_BLK_DEV_NULL_BLK, CONFIG_EXT4_FS, mkfs.ext4)\n");
-	if (family->warns)
-		igt_emit_ignore_dmesg_regex(family->warns);
+	*controlled = true;
 	for (size_t i = 0; i < family->count; i++) {
 		const struct vpfn_user *user = &family->users[i];
 
-		if (first)
+		if (control)
 			ask_about_ordinary(matrix, user, &verdict);
 		ask(matrix, user, &source.target, source.name, expected_answer(user), &verdict);
 	}
@@ -250,13 +257,17 @@ static void ask_family(const char *matrix, const struct vpfn_user_family *family
 	igt_require_f(!verdict.absent, "the kernel lacks %u of them\n", verdict.absent);
 }
 
-static void ask_group(const struct group *group, bool first)
+static void ask_group(const struct group *group)
 {
+	/* Ordinary memory is the same for each source: it is asked about once in a process. */
+	static bool controlled[ARRAY_SIZE(groups)][MAX_FAMILIES];
+
+	igt_assert_lte(*group->count, MAX_FAMILIES);
 	for (size_t i = 0; i < *group->count; i++) {
 		const struct vpfn_user_family *family = &group->families[i];
 
 		igt_dynamic_f("%s-%s", source.name, family->name)
-			ask_family(group->matrix, family, first);
+			ask_family(group->matrix, family, &controlled[group - groups][i]);
 	}
 }
 
@@ -269,23 +280,19 @@ static void check_leaf(void)
 	igt_assert(source.leaf.special == !source.kind->gives_pages);
 }
 
-static void ask_about_source(bool first)
+static void ask_about_source(void)
 {
 	igt_dynamic_f("%s-leaf", source.name)
 		check_leaf();
 	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
 		if (asks_about_source(&groups[i]))
-			ask_group(&groups[i], first);
+			ask_group(&groups[i]);
 	}
 }
 
 static int open_source(const struct vpfn_source_kind *kind, unsigned int n)
 {
-	int err;
-
-	if (kind->noise)
-		igt_emit_ignore_dmesg_regex(kind->noise);
-	err = vpfn_source_open(&source, kind, n);
+	int err = vpfn_source_open(&source, kind, n);
 
 	/* IGT aborts upon a failure that is in no dynamic subtest. */
 	if (err && err != -ENOENT) {
@@ -303,7 +310,7 @@ static void ask_about_kind(const struct vpfn_source_kind *kind)
 	for (n = 0; (err = open_source(kind, n)) != -ENOENT; n++) {
 		if (err)
 			continue;
-		ask_about_source(!n);
+		ask_about_source();
 		vpfn_source_close(&source);
 	}
 	igt_require_f(n, "this machine has no source of the kind %s\n", kind->name);

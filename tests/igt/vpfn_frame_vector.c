@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include "igt.h"
-#include "vpfn_dmesg.h"
 #include "vpfn_job.h"
 #include "vpfn_stage.h"
 #include "vpfn_users.h"
@@ -336,7 +335,6 @@ static void run_everywhere(const char *what,
 		snprintf(row, sizeof(row), "%s-%s", what, accesses[i].name);
 		for (unsigned int j = 0; j < ARRAY_SIZE(placements); j++) {
 			igt_dynamic_f("%s-%s", accesses[i].name, placements[j].name) {
-				igt_emit_ignore_dmesg_regex(VPFN_DMESG_VIVID);
 				run(&accesses[i], placements[j].placement);
 				tell(row, accesses[i].level, placements[j].name);
 			}

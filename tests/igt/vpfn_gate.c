@@ -15,7 +15,9 @@
 
 #include <linux/sync_file.h>
 
+#include "vpfn_card.h"
 #include "vpfn_gate.h"
+#include "vpfn_job.h"
 
 /* The kernel's timeline for tests (CONFIG_SW_SYNC). No header of user space has its calls. */
 #define SW_SYNC		"/sys/kernel/debug/sync/sw_sync"
@@ -149,6 +151,46 @@ void vpfn_gate_remove(struct vpfn_gate *gate)
 	remember(gate->timeline + 1, 0);
 	close(gate->timeline);
 	gate->timeline = -1;
+}
+
+static int run_nop_of_another_file(int fd)
+{
+	static const struct drm_vpfn_cmd nop = { .op = DRM_VPFN_CMD_NOP };
+	char name[VPFN_PCI_NAME];
+	int other, err = vpfn_card_name(fd, name);
+
+	if (err)
+		return err;
+	other = vpfn_card_open(name, O_RDWR);
+	if (other < 0)
+		return other;
+
+	err = vpfn_run(other, &nop, 1);
+	close(other);
+	return err;
+}
+
+/**
+ * vpfn_still_waits:
+ * @fd: DRM file descriptor
+ * @syncobj: a binary syncobj of a job that was submitted
+ *
+ * A job of another file is submitted later and runs to its end: the engine was free for a job that
+ * waited for nothing.
+ *
+ * Returns: 0 if the job of @syncobj is not done after that, -EALREADY if it is, or another negative
+ * errno.
+ */
+int vpfn_still_waits(int fd, uint32_t syncobj)
+{
+	int err = run_nop_of_another_file(fd);
+
+	if (err)
+		return err;
+	err = drmSyncobjWait(fd, &syncobj, 1, 0, DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT, NULL);
+	if (!err)
+		return -EALREADY;
+	return err == -ETIME ? 0 : err;
 }
 
 /**

@@ -11,11 +11,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Long enough for a job that nothing holds back to be done, on most machines: to be used only
- * where a slow machine makes a test blind, and never makes it fail.
- */
-#define VPFN_A_WHILE_NS	(200ll * 1000 * 1000)
-
 struct vpfn_gate {
 	int timeline;
 };
@@ -25,6 +20,8 @@ int vpfn_gate_sync_file(const struct vpfn_gate *gate, int *sync_file);
 int vpfn_gate_syncobj(const struct vpfn_gate *gate, int fd, uint32_t *syncobj);
 int vpfn_gate_open(const struct vpfn_gate *gate);
 void vpfn_gate_remove(struct vpfn_gate *gate);
+
+int vpfn_still_waits(int fd, uint32_t syncobj);
 
 /* Any fence that user space holds as a file. */
 int vpfn_sync_file_status(int sync_file, int64_t timeout_ns);

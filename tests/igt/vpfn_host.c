@@ -98,7 +98,7 @@ static int set_flag(const char *id, const char *property, bool on)
  */
 int vpfn_host_hang(const char *id, bool on)
 {
-	return set_flag(id, "inject-hang", on);
+	return set_flag(id, "x-inject-hang", on);
 }
 
 /**
@@ -111,7 +111,7 @@ int vpfn_host_hang(const char *id, bool on)
 int vpfn_host_hangs(const char *id, bool *on)
 {
 	char answer[32];
-	int err = vpfn_host_command(answer, sizeof(answer), "get %s inject-hang", id);
+	int err = vpfn_host_command(answer, sizeof(answer), "get %s x-inject-hang", id);
 
 	if (err)
 		return err;
@@ -129,7 +129,7 @@ int vpfn_host_hangs(const char *id, bool *on)
  */
 int vpfn_host_dma_error(const char *id, uint32_t nth)
 {
-	return vpfn_host_command(NULL, 0, "set %s inject-dma-error %u", id, nth);
+	return vpfn_host_command(NULL, 0, "set %s x-inject-dma-error %u", id, nth);
 }
 
 /**
@@ -141,7 +141,7 @@ int vpfn_host_dma_error(const char *id, uint32_t nth)
  */
 int vpfn_host_dma_error_left(const char *id, uint32_t *nth)
 {
-	return get_number(id, "inject-dma-error", nth);
+	return get_number(id, "x-inject-dma-error", nth);
 }
 
 /**
@@ -153,7 +153,7 @@ int vpfn_host_dma_error_left(const char *id, uint32_t *nth)
  */
 int vpfn_host_lose_interrupts(const char *id, uint32_t count)
 {
-	return vpfn_host_command(NULL, 0, "set %s inject-lost-interrupts %u", id, count);
+	return vpfn_host_command(NULL, 0, "set %s x-inject-lost-interrupts %u", id, count);
 }
 
 /**
@@ -165,7 +165,7 @@ int vpfn_host_lose_interrupts(const char *id, uint32_t count)
  */
 int vpfn_host_interrupts_to_lose(const char *id, uint32_t *count)
 {
-	return get_number(id, "inject-lost-interrupts", count);
+	return get_number(id, "x-inject-lost-interrupts", count);
 }
 
 /**
@@ -177,7 +177,7 @@ int vpfn_host_interrupts_to_lose(const char *id, uint32_t *count)
  */
 int vpfn_host_gone(const char *id, bool on)
 {
-	return set_flag(id, "inject-gone", on);
+	return set_flag(id, "x-inject-gone", on);
 }
 
 /**

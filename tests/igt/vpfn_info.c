@@ -732,6 +732,7 @@ static void check_failure(int status, int expected, long expected_error)
 	vpfn_trace_clear();
 }
 
+#define TIMEOUT_MS	500
 #define NO_ERROR	0	/* of the register ERROR */
 #define DMA_ERROR	10
 
@@ -742,7 +743,7 @@ static void test_trace_reset(void)
 	long error = -1;
 	int err;
 
-	err = vpfn_host_command(answer, sizeof(answer), "get " VPFN_HOST_BIG " inject-hang");
+	err = vpfn_host_command(answer, sizeof(answer), "get " VPFN_HOST_BIG " x-inject-hang");
 	igt_require_f(err != -ENODEV, "no port vpfn.control: the machine's host does nothing\n");
 	igt_assert_eq(err, 0);
 	vpfn_trace_begin("vpfn_reset");
@@ -755,8 +756,10 @@ static void test_trace_reset(void)
 
 	igt_assert_eq(vpfn_host_dma_error(VPFN_HOST_BIG, 1), 0);
 	check_failure(vpfn_fill(fd, &bo, 0, bo.size, 2), -EIO, DMA_ERROR);
+	vpfn_timeout_set(TIMEOUT_MS);
 	igt_assert_eq(vpfn_host_hang(VPFN_HOST_BIG, true), 0);
 	check_failure(vpfn_fill(fd, &bo, 0, bo.size, 3), -ETIME, NO_ERROR);
+	vpfn_timeout_restore();
 
 	igt_assert_eq(vpfn_fill(fd, &bo, 0, bo.size, 4), 0);
 	igt_assert_eq(vpfn_trace_lines("vpfn_reset", look_at_reset, &error), 0);

@@ -28,6 +28,7 @@
 #include "vpfn_model.h"
 #include "vpfn_pattern.h"
 #include "vpfn_random.h"
+#include "vpfn_thread.h"
 #include "vpfn_view.h"
 
 IGT_TEST_DESCRIPTION("Buffers of vpfn that move while CPU and engine use them.");
@@ -39,8 +40,10 @@ IGT_TEST_DESCRIPTION("Buffers of vpfn that move while CPU and engine use them.")
 #define MIB		(1ull << 20)
 #define SIZE		(4 * VPFN_2M)
 
-/* How often a buffer goes out and comes back while somebody works on it. */
+/* How often a buffer goes out and comes back while threads or processes work on it. */
 #define MOVES		20
+#define RACE_MOVES	6
+#define RACE_MOVES_PUD	2
 
 #define OLD		0x01d01d01
 #define NEW		0x4e574e57
@@ -92,69 +95,23 @@ static void assert_filled(const struct vpfn_bo *bo, uint32_t pattern)
 }
 
 /* A thread that may have to wait. No assertion may fail in there. */
-struct worker {
-	pthread_t thread;
-	int (*run)(void *arg);
-	void *arg;
-	atomic_int tid;
-	atomic_bool done;
-	int err;
-};
-
-static void *work(void *arg)
+static void worker_start(struct vpfn_thread *worker, int (*run)(void *arg), void *arg)
 {
-	struct worker *worker = arg;
-
-	worker->tid = syscall(SYS_gettid);
-	worker->err = worker->run(worker->arg);
-	worker->done = true;
-	return NULL;
-}
-
-static void worker_start(struct worker *worker, int (*run)(void *arg), void *arg)
-{
-	*worker = (struct worker) { .run = run, .arg = arg };
-	igt_assert_eq(pthread_create(&worker->thread, NULL, work, worker), 0);
-}
-
-static bool task_sleeps(pid_t pid, pid_t tid)
-{
-	char path[64], text[256], *state;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
-	if (vpfn_text_read(path, text, sizeof(text)))
-		return false;
-
-	/* "PID (NAME) STATE ...", and the name may hold anything */
-	state = strrchr(text, ')');
-	return state && (state[2] == 'S' || state[2] == 'D');
-}
-
-static bool has_settled(const void *arg)
-{
-	const struct worker *worker = arg;
-
-	return worker->done || (worker->tid && task_sleeps(getpid(), worker->tid));
+	igt_assert_eq(vpfn_thread_start(worker, run, arg), 0);
 }
 
 /* Until the worker is done, or waits for what keeps it from being done. */
-static void worker_settle(struct worker *worker)
+static void worker_settle(const struct vpfn_thread *worker)
 {
-	igt_assert_eq(vpfn_wait_until(has_settled, worker), 0);
+	igt_assert_eq(vpfn_thread_settle(worker, NULL), 0);
 }
 
-static bool is_done(const void *arg)
+static int worker_finish(struct vpfn_thread *worker)
 {
-	const struct worker *worker = arg;
+	int ret;
 
-	return worker->done;
-}
-
-static int worker_finish(struct worker *worker)
-{
-	igt_assert_eq(vpfn_wait_until(is_done, worker), 0);
-	pthread_join(worker->thread, NULL);
-	return worker->err;
+	igt_assert_eq(vpfn_thread_join(worker, &ret), 0);
+	return ret;
 }
 
 /* A job that the gate holds back. */
@@ -235,7 +192,7 @@ static void fill_visible(void)
 
 static void test_touch_does_not_wait(void)
 {
-	struct worker worker;
+	struct vpfn_thread worker;
 	struct vpfn_bo bo;
 	struct vpfn_gate gate;
 	char *map;
@@ -253,11 +210,12 @@ static void test_touch_does_not_wait(void)
 	let_go(&gate);
 	wait_idle(&bo);
 	assert_filled(&bo, NEW);
+	munmap(map, SIZE);
 }
 
 static void test_touch_waits(void)
 {
-	struct worker worker;
+	struct vpfn_thread worker;
 	struct vpfn_bo bo;
 	struct vpfn_gate gate;
 	char *map;
@@ -269,13 +227,14 @@ static void test_touch_waits(void)
 	hold(&gate, fd, vpfn_cmd_fill(&bo, 0, SIZE, NEW));
 	worker_start(&worker, run_touch, map);
 	worker_settle(&worker);
-	igt_assert(!worker.done);
+	igt_assert(!vpfn_thread_is_done(&worker));
 	assert_busy(&bo);
 
 	let_go(&gate);
 	igt_assert_eq(worker_finish(&worker), 0);
 	igt_assert_eq_u64(vpfn_load(map), (uint64_t)NEW << 32 | NEW);
 	assert_filled(&bo, NEW);
+	munmap(map, SIZE);
 }
 
 struct debugger {
@@ -316,7 +275,7 @@ static int run_late_touch(void *arg)
  */
 static void test_touch_vma_lock(void)
 {
-	struct worker debug_worker, touch_worker;
+	struct vpfn_thread debug_worker, touch_worker;
 	struct late_touch touch = {};
 	struct debugger debugger;
 	struct vpfn_bo bo;
@@ -334,10 +293,10 @@ static void test_touch_vma_lock(void)
 	debugger.addr = map + SIZE / 2;
 	worker_start(&debug_worker, run_debugger, &debugger);
 	worker_settle(&debug_worker);
-	igt_assert(!debug_worker.done);
+	igt_assert(!vpfn_thread_is_done(&debug_worker));
 	touch.go = true;
 	worker_settle(&touch_worker);
-	igt_assert(!touch_worker.done);
+	igt_assert(!vpfn_thread_is_done(&touch_worker));
 	assert_busy(&bo);
 
 	let_go(&gate);
@@ -347,6 +306,7 @@ static void test_touch_vma_lock(void)
 	igt_assert_eq_u64(vpfn_load(map), (uint64_t)NEW << 32 | NEW);
 	vpfn_assert_level(fd, map, VPFN_PMD);
 	assert_filled(&bo, NEW);
+	munmap(map, SIZE);
 }
 
 /*
@@ -376,7 +336,7 @@ static int run_late_debugger(void *arg)
  * A new buffer that is about to be cleared: the engine clears one after the other, and is busy
  * with the eviction of one that it may not touch before the gate opens.
  */
-static void create_busy(struct vpfn_gate *gate, struct worker *evict, uint64_t size,
+static void create_busy(struct vpfn_gate *gate, struct vpfn_thread *evict, uint64_t size,
 			struct vpfn_bo *bo)
 {
 	struct vpfn_bo first;
@@ -419,17 +379,17 @@ static const struct fault_order fault_orders[] = {
 };
 
 /* A worker that waits for the buffer, or for what whoever has it reserved waits for. */
-static void let_wait(struct worker *worker, atomic_bool *go)
+static void let_wait(struct vpfn_thread *worker, atomic_bool *go)
 {
 	*go = true;
 	worker_settle(worker);
-	igt_assert(!worker->done);
+	igt_assert(!vpfn_thread_is_done(worker));
 }
 
 static void test_fault_order(const struct fault_order *order)
 {
 	struct late_touch faults[MAX_FAULTS] = {};
-	struct worker evict, workers[MAX_FAULTS];
+	struct vpfn_thread evict, workers[MAX_FAULTS];
 	struct vpfn_gate gate;
 	struct vpfn_bo bo;
 	void *maps[2];
@@ -477,7 +437,7 @@ static bool has_page_table(const void *kib)
 static void test_fault_order_pud(void)
 {
 	struct late_touch debugs[2] = {}, small = {}, large = {};
-	struct worker evict, debug_workers[2], small_worker, large_worker;
+	struct vpfn_thread evict, debug_workers[2], small_worker, large_worker;
 	struct sigaction action = { .sa_handler = do_nothing };
 	struct vpfn_gate gate;
 	struct vpfn_bo bo;
@@ -524,7 +484,7 @@ static bool child_sleeps(const void *arg)
 {
 	const pid_t *pid = arg;
 
-	return task_sleeps(*pid, *pid);
+	return vpfn_task_sleeps(*pid, *pid);
 }
 
 static int killed_status;
@@ -574,6 +534,7 @@ static void test_killed(void)
 	let_go(&gate);
 	wait_idle(&bo);
 	assert_filled(&bo, NEW);
+	munmap(map, SIZE);
 	munmap((void *)step, VPFN_PAGE);
 }
 
@@ -586,7 +547,7 @@ static void run_ordered(struct drm_vpfn_cmd first, struct drm_vpfn_cmd second, i
 			bool evict_first, const struct vpfn_bo *x, struct vpfn_bo *next)
 {
 	struct submission submission = { .file = second_file, .cmd = second };
-	struct worker evict, submit, move_in;
+	struct vpfn_thread evict, submit, move_in;
 	struct vpfn_gate gate;
 
 	igt_assert_eq(drmSyncobjCreate(second_file, 0, &submission.done), 0);
@@ -604,7 +565,8 @@ static void run_ordered(struct drm_vpfn_cmd first, struct drm_vpfn_cmd second, i
 		worker_settle(&evict);
 	}
 	assert_busy(x);
-	igt_assert(vpfn_sync_status(second_file, submission.done, VPFN_A_WHILE_NS));
+	if (vpfn_thread_is_done(&submit))
+		igt_assert_eq(vpfn_still_waits(second_file, submission.done), 0);
 
 	let_go(&gate);
 	igt_assert_eq(worker_finish(&evict), 0);
@@ -652,7 +614,7 @@ struct race {
 
 /* A thread that writes words of its own and looks whether they are there. */
 struct writer {
-	struct worker worker;
+	struct vpfn_thread worker;
 	struct race *race;
 	unsigned int slot;
 	uint64_t last;		/* the last value that was written everywhere */
@@ -712,7 +674,8 @@ static void test_fault_race(enum vpfn_level level)
 {
 	bool large = level == VPFN_PUD;
 	struct race race = { .fd = large ? big : fd, .step = large ? 8 * MIB : VPFN_PAGE };
-	unsigned int moves = large ? 5 : vpfn_number_from_env("VPFN_RACE_MOVES", MOVES);
+	unsigned int moves = large ? RACE_MOVES_PUD :
+				     vpfn_number_from_env("VPFN_RACE_MOVES", RACE_MOVES);
 	unsigned int moved = 0, rounds = 0;
 	struct writer writers[WRITERS] = {};
 	struct vpfn_bo copy;
@@ -731,10 +694,10 @@ static void test_fault_race(enum vpfn_level level)
 		worker_start(&writers[i].worker, run_writer, &writers[i]);
 	}
 	while (moved < moves) {
-		/* It stays if a writer has it reserved, or if its last place is not free yet. */
+		/* It stays if a writer has it reserved. */
 		int err = vpfn_evict(race.fd);
 
-		igt_assert_f(!err || err == -ENOMEM, "evict: %d\n", err);
+		igt_assert_eq(err, 0);
 		igt_assert_eq(vpfn_bo_placement(race.fd, &race.bo, &placement), 0);
 		/* Whoever wants a PUD leaf brings it back before one can look. */
 		moved += large ? !err : placement == SYSTEM;
@@ -821,7 +784,7 @@ static void test_unmap_race(bool with_fork)
 {
 	struct vpfn_pattern pattern = { .seed = 0xfc, .size = SIZE };
 	static struct mover mover;
-	struct worker worker;
+	struct vpfn_thread worker;
 	char *map;
 
 	mover = (struct mover) {};
@@ -888,82 +851,120 @@ static void test_processes(void)
 	igt_waitchildren();
 }
 
+static void test_munmap_race(void)
+{
+	test_unmap_race(false);
+}
+
+static void test_fork_race(void)
+{
+	test_unmap_race(true);
+}
+
+static const struct {
+	const char *name;
+	const char *describe;
+	void (*run)(void);
+} tests[] = {
+	{ "touch-does-not-wait",
+	  "A buffer that was created for the CPU is within reach at once, busy or not.",
+	  test_touch_does_not_wait },
+	{ "touch-waits", "A touch of a buffer that has to move waits for the job that writes it.",
+	  test_touch_waits },
+	{ "touch-vma-lock",
+	  "A touch under the lock of the VMA finds the buffer reserved by a debugger.",
+	  test_touch_vma_lock },
+	{ "killed", "A task that waits in a fault can be killed.", test_killed },
+	{ "munmap-race", "Mappings come, break and go while the buffer moves.", test_munmap_race },
+	{ "fork-race", "Children inherit mappings and break them while the buffer moves.",
+	  test_fork_race },
+	{ "processes", "Several processes want more than there is, and each keeps its contents.",
+	  test_processes },
+};
+
+static const struct {
+	const char *name;
+	const char *describe;
+	bool write_first;
+} orders[] = {
+	{ "order-write-read",
+	  "A buffer moves between a write and a read of it, and their order stays.", true },
+	{ "order-read-write",
+	  "A buffer moves between a read and a write of it, and their order stays.", false },
+};
+
+/* Each test begins with files of its own: the buffers of another one go with its files. */
+static void open_files(void)
+{
+	if (fd >= 0) {
+		vpfn_meter_close(&meter);
+		close(fd);
+		close(big);
+	}
+	vpfn_limit_restore();
+	big = vpfn_open(O_RDWR);
+	igt_assert_lte(0, big);
+	fd = vpfn_open_small(O_RDWR);
+	igt_assert_lte(0, fd);
+	igt_assert_eq(vpfn_meter_open(fd, &meter), 0);
+}
+
 int igt_main()
 {
 	igt_fixture() {
-		big = vpfn_require_device();
-		fd = vpfn_open_small(O_RDWR);
-		igt_require_f(fd >= 0, "no device with memory that the CPU cannot see\n");
-		igt_assert_eq(vpfn_vram_size(fd, &vram), 0);
-		igt_assert_eq(vpfn_visible_vram_size(fd, &visible), 0);
-		igt_assert_eq(vpfn_meter_open(fd, &meter), 0);
+		int file;
+
+		close(vpfn_require_device());
+		file = vpfn_open_small(O_RDWR);
+		igt_require_f(file >= 0, "no device with memory that the CPU cannot see\n");
+		igt_assert_eq(vpfn_vram_size(file, &vram), 0);
+		igt_assert_eq(vpfn_visible_vram_size(file, &visible), 0);
+		close(file);
 	}
 
-	igt_describe("A buffer that was created for the CPU is within reach at once, busy or not.");
-	igt_subtest("touch-does-not-wait")
-		test_touch_does_not_wait();
-
-	igt_describe("A touch of a buffer that has to move waits for the job that writes it.");
-	igt_subtest("touch-waits")
-		test_touch_waits();
-
-	igt_describe("A touch under the lock of the VMA finds the buffer reserved by a debugger.");
-	igt_subtest("touch-vma-lock")
-		test_touch_vma_lock();
+	for (unsigned int i = 0; i < ARRAY_SIZE(tests); i++) {
+		igt_describe(tests[i].describe);
+		igt_subtest(tests[i].name) {
+			open_files();
+			tests[i].run();
+		}
+	}
 
 	igt_describe("Faults that want leaves of several sizes wait for one buffer.");
 	igt_subtest_with_dynamic("fault-order") {
 		for (unsigned int i = 0; i < ARRAY_SIZE(fault_orders); i++) {
-			igt_dynamic(fault_orders[i].name)
+			igt_dynamic(fault_orders[i].name) {
+				open_files();
 				test_fault_order(&fault_orders[i]);
+			}
 		}
-		igt_dynamic("pud")
+		igt_dynamic("pud") {
+			open_files();
 			test_fault_order_pud();
+		}
 	}
 
-	igt_describe("Who waits in a fault can be killed.");
-	igt_subtest("killed")
-		test_killed();
-
-	igt_describe("A buffer moves between a write and a read of it, and their order stays.");
-	igt_subtest_with_dynamic("order-write-read") {
-		igt_dynamic("move-first")
-			test_order(true, true);
-		igt_dynamic("read-first")
-			test_order(true, false);
-	}
-
-	igt_describe("A buffer moves between a read and a write of it, and their order stays.");
-	igt_subtest_with_dynamic("order-read-write") {
-		igt_dynamic("move-first")
-			test_order(false, true);
-		igt_dynamic("write-first")
-			test_order(false, false);
+	for (unsigned int i = 0; i < ARRAY_SIZE(orders); i++) {
+		igt_describe(orders[i].describe);
+		igt_subtest_with_dynamic(orders[i].name) {
+			igt_dynamic("move-first") {
+				open_files();
+				test_order(orders[i].write_first, true);
+			}
+			igt_dynamic(orders[i].write_first ? "read-first" : "write-first") {
+				open_files();
+				test_order(orders[i].write_first, false);
+			}
+		}
 	}
 
 	igt_describe("Eight threads write and read while the buffer moves: nothing is lost.");
 	igt_subtest_with_dynamic("fault-race") {
 		for_each_vpfn_level(level) {
-			igt_dynamic(vpfn_level_name(level))
+			igt_dynamic(vpfn_level_name(level)) {
+				open_files();
 				test_fault_race(level);
+			}
 		}
-	}
-
-	igt_describe("Mappings come, break and go while the buffer moves.");
-	igt_subtest("munmap-race")
-		test_unmap_race(false);
-
-	igt_describe("Children inherit mappings and break them while the buffer moves.");
-	igt_subtest("fork-race")
-		test_unmap_race(true);
-
-	igt_describe("Several processes want more than there is, and each keeps what is its own.");
-	igt_subtest("processes")
-		test_processes();
-
-	igt_fixture() {
-		vpfn_meter_close(&meter);
-		close(fd);
-		close(big);
 	}
 }

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,7 +14,8 @@
 /* Longer than any worker takes on a slow machine. */
 #define PINS_SECONDS	20
 
-#define PINS_COUNTS	8
+/* Two are enough unless other processes pin pages meanwhile. */
+#define READINGS	16
 
 static int open_test(void)
 {
@@ -87,7 +89,12 @@ int vpfn_gup_read_held(int fd, void *bytes)
 	return ioctl(fd, VPFN_LONGTERM_READ, &addr) ? -errno : 0;
 }
 
-/* What CPUs have counted for themselves is added up. */
+/* How many pages FOLL_PIN has taken and given back since boot, in the whole system. */
+struct counts {
+	long acquired, released;
+};
+
+/* Adds up what each CPU has counted for itself. */
 static bool refresh_counts(void)
 {
 	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
@@ -98,70 +105,77 @@ static bool refresh_counts(void)
 	return done;
 }
 
+static bool read_counts(struct counts *counts)
+{
+	unsigned int found = 0;
+	char line[128];
+	FILE *file;
+
+	if (!refresh_counts())
+		return false;
+	file = fopen("/proc/vmstat", "r");
+	if (!file)
+		return false;
+
+	while (fgets(line, sizeof(line), file)) {
+		found += sscanf(line, "nr_foll_pin_acquired %ld", &counts->acquired) == 1;
+		found += sscanf(line, "nr_foll_pin_released %ld", &counts->released) == 1;
+	}
+	fclose(file);
+	return found == 2;
+}
+
 /**
  * vpfn_pins:
+ *
+ * One reading can be too low, not only too high: a page that is pinned on one CPU and released on
+ * another while the CPUs are added up counts as released alone, and the file is not read at once
+ * either. Two readings in a row that are the same are exact: the second one includes whatever
+ * happened before the first one ended, so between them nothing did. Where other processes pin all
+ * the time, this returns the least upper bound of some readings: what one reading has of pages
+ * acquired, less what the reading before it has of pages released.
  *
  * Returns: how many pages are pinned in the whole system, by FOLL_PIN; VPFN_PINS_UNKNOWN if the
  * kernel does not say so.
  */
 long vpfn_pins(void)
 {
-	long acquired = 0, released = 0;
-	unsigned int found = 0;
-	char line[128];
-	FILE *file;
+	struct counts last, now;
+	long least = LONG_MAX;
 
-	if (!refresh_counts())
-		return VPFN_PINS_UNKNOWN;
-	file = fopen("/proc/vmstat", "r");
-	if (!file)
+	if (!read_counts(&last))
 		return VPFN_PINS_UNKNOWN;
 
-	while (fgets(line, sizeof(line), file)) {
-		found += sscanf(line, "nr_foll_pin_acquired %ld", &acquired) == 1;
-		found += sscanf(line, "nr_foll_pin_released %ld", &released) == 1;
-	}
-	fclose(file);
-	return found == 2 ? acquired - released : VPFN_PINS_UNKNOWN;
-}
-
-/**
- * vpfn_pins_lasting:
- *
- * Others pin, too, if only for a moment: igt_runner's writes to a file system that uses
- * netfs_extract_user_iter(), say. Whoever holds on is in each of some counts.
- *
- * Returns: the least of them, as vpfn_pins().
- */
-long vpfn_pins_lasting(void)
-{
-	long least = vpfn_pins();
-
-	for (unsigned int i = 1; i < PINS_COUNTS; i++) {
-		long pins = vpfn_pins();
-
-		if (pins < least)
-			least = pins;
+	for (unsigned int i = 0; i < READINGS; i++, last = now) {
+		if (!read_counts(&now))
+			return VPFN_PINS_UNKNOWN;
+		if (now.acquired - last.released < least)
+			least = now.acquired - last.released;
+		if (now.acquired == last.acquired && now.released == last.released)
+			break;
 	}
 	return least;
 }
 
 /**
  * vpfn_pins_returned:
- * @before: what vpfn_pins() or vpfn_pins_lasting() said before some pages may have been pinned
+ * @before: what vpfn_pins() said before some pages may have been pinned
  *
- * Whoever pins pages may let go of them in a worker, after he has answered: io_uring does when its
- * last descriptor is closed, and so does direct I/O that has read. So this waits; a page that
- * stays pinned is waited for in vain.
+ * A consumer may release its pages in a worker, after the call has returned: direct I/O that has
+ * read does. So this waits for the count; the limit is for a page that is never released.
  *
  * Returns: 0 if no more pages are pinned than before, -EBUSY if there are.
  */
 int vpfn_pins_returned(long before)
 {
 	time_t end = time(NULL) + PINS_SECONDS;
+	struct counts now;
+
+	if (before == VPFN_PINS_UNKNOWN)
+		return 0;
 
 	do {
-		if (vpfn_pins() <= before)
+		if (read_counts(&now) && now.acquired - now.released <= before)
 			return 0;
 		usleep(1000);
 	} while (time(NULL) < end);

@@ -44,10 +44,6 @@ struct vpfn_gup_longterm {
 #define VPFN_LONGTERM_FAST	2
 #define VPFN_DUMP_BY_PIN	1
 
-/* Regular expression for what VPFN_DUMP_PAGES logs at warning level: dump_page(). */
-#define VPFN_DUMP_WARNS \
-	"which_pages|page: |page dumped|aops:|page_type: |flags: |memcg:|raw: |head: "
-
 /* FOLL_WRITE: the test hands the kernel's own flags through. */
 #define VPFN_FOLL_WRITE		1
 
@@ -60,7 +56,6 @@ int vpfn_gup_read_held(int fd, void *bytes);
 #define VPFN_PINS_UNKNOWN	(-1)
 
 long vpfn_pins(void);
-long vpfn_pins_lasting(void);
 int vpfn_pins_returned(long before);
 
 #endif

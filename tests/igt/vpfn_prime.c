@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 #include <xf86drm.h>
 
@@ -21,12 +20,12 @@
 #include "vpfn_bo.h"
 #include "vpfn_card.h"
 #include "vpfn_dmabuf.h"
-#include "vpfn_dmesg.h"
 #include "vpfn_gate.h"
 #include "vpfn_host.h"
 #include "vpfn_job.h"
 #include "vpfn_pattern.h"
 #include "vpfn_pressure.h"
+#include "vpfn_thread.h"
 #include "vpfn_video.h"
 #include "vpfn_view.h"
 
@@ -362,40 +361,50 @@ static void finish(int file, uint32_t syncobj)
 
 static void check_waits(int file, uint32_t syncobj)
 {
-	igt_assert_eq(vpfn_sync_status(file, syncobj, VPFN_A_WHILE_NS), -ETIME);
+	igt_assert_eq(vpfn_still_waits(file, syncobj), 0);
 }
 
 struct reader {
 	int dmabuf;
 	const void *word;
-	int err;
 	uint64_t seen;
-	bool done;
 };
 
-static void *read_after_sync(void *arg)
+static int read_after_sync(void *arg)
 {
 	struct reader *reader = arg;
+	int err = vpfn_dmabuf_sync(reader->dmabuf, DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ);
 
-	reader->err = vpfn_dmabuf_sync(reader->dmabuf, DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ);
 	reader->seen = vpfn_load(reader->word);
-	__atomic_store_n(&reader->done, true, __ATOMIC_RELEASE);
-	return NULL;
+	return err;
 }
 
-static void sleep_a_while(void)
+/* A call that may return at once, and may have to wait. */
+static void start_thread(struct vpfn_thread *thread, int (*run)(void *arg), void *arg)
 {
-	struct timespec pause = { .tv_nsec = VPFN_A_WHILE_NS };
+	igt_assert_eq(vpfn_thread_start(thread, run, arg), 0);
+	igt_assert_eq(vpfn_thread_settle(thread, NULL), 0);
+}
 
-	nanosleep(&pause, NULL);
+static int end_thread(struct vpfn_thread *thread)
+{
+	int ret;
+
+	igt_assert_eq(vpfn_thread_join(thread, &ret), 0);
+	return ret;
+}
+
+static int run_evict(void *file)
+{
+	return vpfn_evict(*(int *)file);
 }
 
 static void test_sync_ioctl(void)
 {
 	struct vpfn_gate gate;
 	struct shared shared;
+	struct vpfn_thread thread;
 	struct reader reader;
-	pthread_t thread;
 	uint32_t job;
 
 	share(&shared, big, VRAM, 10);
@@ -405,16 +414,15 @@ static void test_sync_ioctl(void)
 	igt_assert_eq(vpfn_dmabuf_sync(shared.dmabuf, DMA_BUF_SYNC_RW), 0);
 	igt_assert_eq(vpfn_dmabuf_sync(shared.dmabuf, DMA_BUF_SYNC_RW | DMA_BUF_SYNC_END), 0);
 
-	/* Whoever syncs before he reads sees what a job writes that has not even begun. */
+	/* A sync before reading waits for a job that has not even begun. */
 	make_gate(&gate);
 	job = start(big, vpfn_cmd_fill(&shared.bo, 0, SIZE, 0x5eed5eed), &gate);
 	reader = (struct reader) { .dmabuf = shared.dmabuf, .word = shared.map };
-	igt_assert_eq(pthread_create(&thread, NULL, read_after_sync, &reader), 0);
-	sleep_a_while();
-	igt_assert(!__atomic_load_n(&reader.done, __ATOMIC_ACQUIRE));
+	igt_assert_eq(vpfn_thread_start(&thread, read_after_sync, &reader), 0);
+	igt_assert_eq(vpfn_thread_settle(&thread, VPFN_IN_FENCE_WAIT), 0);
+	igt_assert(!vpfn_thread_is_done(&thread));
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
-	pthread_join(thread, NULL);
-	igt_assert_eq(reader.err, 0);
+	igt_assert_eq(end_thread(&thread), 0);
 	igt_assert_eq_u64(reader.seen, 0x5eed5eed5eed5eedull);
 
 	finish(big, job);
@@ -915,6 +923,7 @@ static void test_moves_while_written(int exporter, int importer)
 /* An eviction waits for the importer's job, which then still finds the buffer. */
 static void test_move_waits(int exporter, int importer)
 {
+	struct vpfn_thread evict;
 	struct vpfn_gate gate;
 	struct vpfn_bo own;
 	struct pair pair;
@@ -925,13 +934,11 @@ static void test_move_waits(int exporter, int importer)
 	igt_assert_eq(vpfn_bo_create(importer, SIZE, &own), 0);
 	job = start(importer, vpfn_cmd_copy(&own, 0, &pair.bo, 0, SIZE), &gate);
 
-	/* The engine moves it, in its turn; whoever asks for that need not wait. */
-	igt_fork(child, 1)
-		igt_assert_eq(vpfn_evict(exporter), 0);
-	sleep_a_while();
+	/* The engine moves it in its turn; the call that asks for that need not wait. */
+	start_thread(&evict, run_evict, &exporter);
 	check_waits(importer, job);
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
-	igt_waitchildren();
+	igt_assert_eq(end_thread(&evict), 0);
 	spoil_free_memory(exporter);
 	finish(importer, job);
 	check_by_engine(importer, &own, 37);
@@ -943,21 +950,6 @@ static void test_move_waits(int exporter, int importer)
 }
 
 /* Who comes first across two devices */
-
-/* Another file's job on the same engine: only the order of the jobs is what holds them back. */
-static void check_engine_is_free(int file)
-{
-	char name[VPFN_PCI_NAME];
-	struct vpfn_bo bo;
-	int other;
-
-	igt_assert_eq(vpfn_card_name(file, name), 0);
-	other = vpfn_card_open(name, O_RDWR);
-	igt_assert_lte(0, other);
-	igt_assert_eq(vpfn_bo_create(other, SIZE, &bo), 0);
-	igt_assert_eq(vpfn_fill(other, &bo, 0, SIZE, 1), 0);
-	close(other);
-}
 
 static void test_read_after_write(int exporter, int importer)
 {
@@ -971,7 +963,6 @@ static void test_read_after_write(int exporter, int importer)
 	igt_assert_eq(vpfn_bo_create(importer, SIZE, &own), 0);
 	first = start(exporter, vpfn_cmd_fill(&pair.shared.bo, 0, SIZE, 0x11111111), &gate);
 	second = start(importer, vpfn_cmd_copy(&own, 0, &pair.bo, 0, SIZE), NULL);
-	check_engine_is_free(importer);
 	check_waits(importer, second);
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
 	finish(importer, second);
@@ -997,7 +988,6 @@ static void test_write_after_read(int exporter, int importer)
 	igt_assert_eq(vpfn_bo_create(importer, SIZE, &own), 0);
 	first = start(importer, vpfn_cmd_copy(&own, 0, &pair.bo, 0, SIZE), &gate);
 	second = start(exporter, vpfn_cmd_fill(&pair.shared.bo, 0, SIZE, 0x22222222), NULL);
-	check_engine_is_free(exporter);
 	check_waits(exporter, second);
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
 	finish(exporter, second);
@@ -1020,7 +1010,6 @@ static void test_write_after_write(int exporter, int importer)
 	pair_up(&pair, exporter, importer, VRAM, 41);
 	first = start(importer, vpfn_cmd_fill(&pair.bo, 0, SIZE, 0x33333333), &gate);
 	second = start(exporter, vpfn_cmd_fill(&pair.shared.bo, 0, SIZE, 0x44444444), NULL);
-	check_engine_is_free(exporter);
 	check_waits(exporter, second);
 	igt_assert_eq(vpfn_bo_wait(exporter, &pair.shared.bo, 0, 0), -ETIME);
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
@@ -1104,6 +1093,7 @@ static void test_importer_closes(int exporter, int importer)
  */
 static void test_import_dies(int exporter, int importer)
 {
+	struct vpfn_thread evict;
 	struct vpfn_gate gate;
 	uint64_t swapped;
 	struct pair pair;
@@ -1115,12 +1105,10 @@ static void test_import_dies(int exporter, int importer)
 	igt_assert_eq(vpfn_bo_close(importer, &pair.bo), 0);
 
 	/* It returns when the buffer has moved. */
-	igt_fork(child, 1)
-		igt_assert_eq(vpfn_evict(exporter), 0);
-	sleep_a_while();
+	start_thread(&evict, run_evict, &exporter);
 	check_waits(exporter, job);
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
-	igt_waitchildren();
+	igt_assert_eq(end_thread(&evict), 0);
 	finish(exporter, job);
 	igt_assert_eq(placement_of(exporter, &pair.shared.bo), SYSTEM);
 	igt_assert_eq(vpfn_swap_out(&swapped), 0);
@@ -1198,7 +1186,6 @@ static void test_camera(enum vpfn_vivid vivid, uint32_t placement)
 	int dmabuf;
 	void *map;
 
-	igt_emit_ignore_dmesg_regex(VPFN_DMESG_VIVID);
 	igt_require_f(!vpfn_video_picture(vivid, frame), "no camera of vivid\n");
 	igt_assert(memcmp(frame, nothing, sizeof(frame)));
 	igt_assert_eq(vpfn_video_open_camera(vivid, VPFN_SEES_PATTERN, &camera), 0);

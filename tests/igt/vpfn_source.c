@@ -256,9 +256,14 @@ static bool is_first_of_driver(unsigned int minor, const char *driver)
 	return true;
 }
 
-/* Two that need no device; and where nobody else does it, those of the display devices. */
+/* Two that need no device, and those of the display devices, which nothing else may have loaded. */
 static void load_drivers(void)
 {
+	static bool loaded;
+
+	if (loaded)
+		return;
+	loaded = true;
 	vpfn_shell("modprobe -q vgem; modprobe -q vkms; "
 		   "cat /sys/bus/pci/devices/*/modalias | grep bc03 | xargs -n 1 modprobe -q");
 }
@@ -417,9 +422,12 @@ static bool is_vim2m(int fd)
 
 static int open_vim2m(void)
 {
+	static bool loaded;
 	char path[32];
 
-	vpfn_shell("modprobe -q vim2m");
+	if (!loaded)
+		vpfn_shell("modprobe -q vim2m");
+	loaded = true;
 	for (unsigned int i = 0; i < MAX_NODES; i++) {
 		int fd;
 
@@ -463,9 +471,6 @@ static int open_vb2(struct vpfn_source *source, unsigned int n)
 	       vpfn_source_use_twin(source, source->file, buffer.m.offset);
 }
 
-/* Said when the module is loaded, by whomever. */
-#define VKMS_NOISE	"vkms: .* pixel format with alpha exposed"
-
 const struct vpfn_source_kind vpfn_source_kinds[] = {
 	{
 		.name = "vpfn",
@@ -475,32 +480,27 @@ const struct vpfn_source_kind vpfn_source_kinds[] = {
 	}, {
 		.name = "vgem",
 		.describe = "A dumb buffer of vgem.",
-		.noise = VKMS_NOISE,
 		.open = open_dumb,
 		.close = vpfn_source_drop,
 	}, {
 		.name = "vkms",
 		.describe = "A dumb buffer of vkms.",
-		.noise = VKMS_NOISE,
 		.open = open_dumb,
 		.close = vpfn_source_drop,
 	}, {
 		.name = "bochs-drm",
 		.describe = "A dumb buffer of QEMU's display device.",
-		.noise = VKMS_NOISE,
 		.open = open_dumb,
 		.close = vpfn_source_drop,
 	}, {
 		.name = "dumb-buffer",
 		.describe = "A dumb buffer of each other DRM driver that has a card.",
-		.noise = VKMS_NOISE,
 		.drivers = VPFN_OTHER_DRIVERS,
 		.open = open_dumb,
 		.close = vpfn_source_drop,
 	}, {
 		.name = "dma-buf",
 		.describe = "A dumb buffer of each DRM driver, exported and mapped by its dma-buf.",
-		.noise = VKMS_NOISE,
 		.drivers = VPFN_ALL_DRIVERS,
 		.open = open_dma_buf,
 		.close = vpfn_source_drop,
@@ -517,7 +517,6 @@ const struct vpfn_source_kind vpfn_source_kinds[] = {
 	}, {
 		.name = "vfio-pci",
 		.describe = "A BAR, by vfio-pci, which has the card meanwhile.",
-		.noise = "vfio-noiommu|vfio-pci [0-9a-f:.]+: reset",
 		.open = vpfn_source_open_vfio,
 		.close = vpfn_source_close_vfio,
 	}, {

@@ -51,7 +51,6 @@ enum vpfn_drivers {
  * struct vpfn_source_kind - a way to come by a mapping
  * @name: as subtests have it
  * @describe: what is mapped, a sentence
- * @noise: what the kernel may complain of when a source is opened, a regular expression, or NULL
  * @gives_pages: whether the kernel may take hold of the memory, as of ordinary memory
  * @drivers: for kinds of dumb buffers
  * @open: opens the @n-th source of this kind, of which all is zero, and the files -1; returns 0,
@@ -62,7 +61,6 @@ enum vpfn_drivers {
 struct vpfn_source_kind {
 	const char *name;
 	const char *describe;
-	const char *noise;
 	bool gives_pages;
 	enum vpfn_drivers drivers;
 	int (*open)(struct vpfn_source *source, unsigned int n);

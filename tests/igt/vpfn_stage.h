@@ -40,6 +40,8 @@ struct vpfn_stage {
 	struct vpfn_bo aside;	/* memory by which the engine sees and sets a target */
 	char *aside_map;
 	struct vpfn_scene scenes[VPFN_PLACES];
+	bool ready;		/* all scenes are mapped */
+	bool dumped;		/* the page-table dump has agreed about the places */
 };
 
 void vpfn_stage_open(struct vpfn_stage *stage, int fd);

@@ -252,17 +252,18 @@ int vpfn_target_in_child(const struct vpfn_target *target,
  * vpfn_user_ask:
  * @user: who is asked
  * @target: the target
- * @answer: his answer
+ * @pins: what vpfn_pins() said before; it stays the same from one user to the next
+ * @answer: the answer
  *
- * Whoever refuses must have left the target alone; and whatever he answers, no page stays pinned.
+ * A refusal must leave the target alone; and whatever the answer, no page stays pinned.
  *
- * Returns: 0, -EBADMSG if he has not, -EBUSY if one does, or another negative errno if the target
- * could not be seen.
+ * Returns: 0, -EBADMSG if the target has changed, -EBUSY if a page stays pinned, or another
+ * negative errno if the target could not be seen.
  */
-int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, int *answer)
+int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, long pins,
+		  int *answer)
 {
 	int err = vpfn_target_fill(target, UNTOUCHED);
-	long pins = vpfn_pins_lasting();
 
 	if (err)
 		return err;

@@ -76,15 +76,12 @@ struct vpfn_user {
  * struct vpfn_user_family - users that take little time each, asked one after the other
  * @name: as subtests have them
  * @describe: what they do, a sentence
- * @warns: regular expression for what the kernel may say about them at warning level; NULL if it
- *	says nothing
  * @users: who they are
  * @count: how many
  */
 struct vpfn_user_family {
 	const char *name;
 	const char *describe;
-	const char *warns;
 	const struct vpfn_user *users;
 	size_t count;
 };
@@ -107,7 +104,8 @@ int vpfn_target_in_child(const struct vpfn_target *target,
 			 int (*call)(const struct vpfn_target *target, const void *arg),
 			 const void *arg);
 
-int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, int *answer);
+int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, long pins,
+		  int *answer);
 const char *vpfn_answer_name(int answer);
 
 #endif

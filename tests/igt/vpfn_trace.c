@@ -34,19 +34,21 @@ void vpfn_trace_clear(void)
 
 /**
  * vpfn_trace_add:
- * @event: name of one of the driver's events, which is collected, too
+ * @event: name of one of the driver's events, or system and name of another one ("rpm/rpm_idle"),
+ *	which is collected, too
  */
 void vpfn_trace_add(const char *event)
 {
 	char path[128];
 
-	snprintf(path, sizeof(path), INSTANCE "/events/vpfn/%s/enable", event);
+	snprintf(path, sizeof(path), INSTANCE "/events/%s%s/enable",
+		 strchr(event, '/') ? "" : "vpfn/", event);
 	igt_assert_eq(vpfn_text_write(path, "1"), 0);
 }
 
 /**
  * vpfn_trace_begin:
- * @event: name of one of the driver's events, which is collected until the test exits
+ * @event: as for vpfn_trace_add(); it is collected until the test exits
  */
 void vpfn_trace_begin(const char *event)
 {

@@ -64,9 +64,12 @@ int vpfn_uring_open(struct vpfn_uring *ring)
 /**
  * vpfn_uring_close:
  * @ring: the ring, and whatever was registered with it
+ *
+ * The kernel takes a ring apart in a worker, but unregisters buffers at once.
  */
 void vpfn_uring_close(struct vpfn_uring *ring)
 {
+	syscall(SYS_io_uring_register, ring->fd, IORING_UNREGISTER_BUFFERS, NULL, 0);
 	if (ring->sqes)
 		munmap(ring->sqes, ring->sqes_len);
 	if (ring->rings)

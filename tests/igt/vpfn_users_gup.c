@@ -507,8 +507,7 @@ static const struct vpfn_user debugger_users[] = {
 const struct vpfn_user_family vpfn_gup_families[] = {
 	FAMILY("gup-test", "get_user_pages() and its kin get no page.", gup_test_users),
 	{ .name = "gup-dump", .describe = "Nor is there one that the kernel could show in its log.",
-	  .users = gup_dump_users, .count = ARRAY_SIZE(gup_dump_users),
-	  .warns = VPFN_DUMP_WARNS },
+	  .users = gup_dump_users, .count = ARRAY_SIZE(gup_dump_users) },
 	FAMILY("process-vm", "process_vm_readv() and process_vm_writev() refuse a remote side.",
 	       process_vm_users),
 	FAMILY("vmsplice", "vmsplice() refuses to take pages, and takes bytes.", vmsplice_users),

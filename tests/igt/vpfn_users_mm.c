@@ -866,7 +866,7 @@ const struct vpfn_user_family vpfn_mm_families[] = {
 	FAMILY("mseal", "What is sealed can be used, but neither unmapped nor changed.",
 	       seal_users),
 	{ .name = "file", .describe = "Calls that ask the file of the mapping: it is a device's.",
-	  .warns = "uses deprecated remap_file_pages", .users = file_users,
+	  .users = file_users,
 	  .count = ARRAY_SIZE(file_users) },
 	FAMILY("pkey", "A key that forbids access does so on leaves of any size.", key_users),
 };

@@ -608,8 +608,7 @@ const struct vpfn_user_family vpfn_page_families[] = {
 	FAMILY("move-pages", "move_pages() neither finds nor moves a page.", move_users),
 	{ .name = "memory-failure",
 	  .describe = "A failure of memory is injected into no page that a special entry maps.",
-	  .users = failure_users, .count = ARRAY_SIZE(failure_users),
-	  .warns = "Memory failure: " },
+	  .users = failure_users, .count = ARRAY_SIZE(failure_users) },
 };
 
 const size_t vpfn_page_family_count = ARRAY_SIZE(vpfn_page_families);

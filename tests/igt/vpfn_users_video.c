@@ -14,7 +14,6 @@
 
 #include "vpfn_bo.h"
 #include "vpfn_consumer.h"
-#include "vpfn_dmesg.h"
 #include "vpfn_pins.h"
 #include "vpfn_users.h"
 #include "vpfn_video.h"
@@ -148,7 +147,7 @@ static int use_ordinary(const struct device *device, struct work *work, uint8_t 
 		return err;
 
 	/* Were they not counted, nobody would see what stays pinned. */
-	if (vpfn_pins_lasting() < pins + LEN / (long)VPFN_PAGE)
+	if (vpfn_pins() < pins + LEN / (long)VPFN_PAGE)
 		return -ENODATA;
 
 	err = device->run(work, memory) ?: vpfn_video_release(&work->queue);
@@ -193,7 +192,7 @@ static int run_on_target(const struct device *device, struct work *work,
 
 static int give(const struct device *device, struct work *work, const struct vpfn_target *target)
 {
-	long pins = vpfn_pins_lasting();
+	long pins = vpfn_pins();
 	int err = pins == VPFN_PINS_UNKNOWN ? -ENODATA :
 		  vpfn_video_request(&work->queue, V4L2_MEMORY_USERPTR, 1);
 
@@ -282,7 +281,7 @@ static const struct vpfn_user vim2m_users[] = {
 const struct vpfn_user_family vpfn_video_families[] = {
 	{ .name = "userptr-vivid",
 	  .describe = "A camera and a display do not get the pages, and work with others at once.",
-	  .warns = VPFN_DMESG_VIVID, .users = vivid_users, .count = ARRAY_SIZE(vivid_users) },
+	  .users = vivid_users, .count = ARRAY_SIZE(vivid_users) },
 	{ .name = "userptr-vim2m",
 	  .describe = "A device that turns pictures gets the pages at neither end.",
 	  .users = vim2m_users, .count = ARRAY_SIZE(vim2m_users) },

@@ -19,6 +19,11 @@ struct vpfn_view {
 };
 
 int vpfn_require_device(void);
+void vpfn_limit_restore(void);
+
+/* How long the engine may make no progress; as it was when the test exits. */
+void vpfn_timeout_set(unsigned int ms);
+void vpfn_timeout_restore(void);
 
 void vpfn_view_open_untouched(struct vpfn_view *view, int fd, enum vpfn_level level);
 void vpfn_view_open(struct vpfn_view *view, int fd, enum vpfn_level level);
@@ -29,6 +34,7 @@ void vpfn_view_close(struct vpfn_view *view);
 /* A view for each level, at its own index. */
 struct vpfn_views {
 	struct vpfn_view of[VPFN_PUD + 1];
+	bool dumped;		/* the page-table dump has agreed about them */
 };
 
 void vpfn_views_open(struct vpfn_views *views, int fd);

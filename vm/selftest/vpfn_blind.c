@@ -105,8 +105,6 @@ static void ask_all(const struct vpfn_user_family *families, size_t count)
 	unsigned int asked = 0, passed = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (families[i].warns)
-			igt_emit_ignore_dmesg_regex(families[i].warns);
 		for (size_t j = 0; j < families[i].count; j++, asked++)
 			passed += ask_user(&families[i].users[j]);
 	}
