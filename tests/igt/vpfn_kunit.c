@@ -32,10 +32,10 @@ int igt_main()
 		const char *suite;
 		const char *describe;
 	} suites[] = {
-		{ "vpfn_engine", "How commands are described to the engine." },
+		{ "vpfn_bo", "Where a buffer may be." },
+		{ "vpfn_job", "How commands are described to the engine." },
 		{ "vpfn_mmap", "Which page-table entries are possible, and at which addresses." },
 		{ "vpfn_submit", "Which commands are accepted." },
-		{ "vpfn_vram", "Where a buffer may lie." },
 	};
 
 	igt_fixture() {

@@ -10,6 +10,7 @@
 #include <linux/pgtable.h>
 #include <linux/rwsem.h>
 #include <linux/scatterlist.h>
+#include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/wait.h>
@@ -42,6 +43,12 @@ struct vm_operations_struct;
 /* Descriptors in the ring. One stays free, since a full ring would look empty. */
 #define VPFN_RING_SIZE		8192
 #define VPFN_RING_CREDITS	(VPFN_RING_SIZE - 1)
+
+/*
+ * Bytes that one descriptor processes. Small enough for RING_HEAD to move within the timeout:
+ * that tells a long job from a hung one.
+ */
+#define VPFN_CHUNK_SIZE		SZ_16M
 
 /** struct vpfn_desc - a descriptor, see docs/specs/vpfn.rst in QEMU's tree */
 struct vpfn_desc {

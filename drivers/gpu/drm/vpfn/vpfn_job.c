@@ -19,12 +19,6 @@
 
 #include "vpfn_drv.h"
 
-/*
- * Bytes that one descriptor processes. Small enough for RING_HEAD to move within the timeout:
- * that tells a long job from a hung one.
- */
-#define VPFN_CHUNK_SIZE		SZ_16M
-
 /* Jobs that a client may have in flight */
 #define VPFN_QUEUE_JOBS_MAX	64
 
@@ -249,9 +243,9 @@ void vpfn_job_add(struct vpfn_job *job, u8 op, u64 dst, u64 src, u64 length, u32
 		desc->src_addr = cpu_to_le64(src);
 		desc->pattern = cpu_to_le32(pattern);
 
-		if (dst)
-			dst += chunk;
-		if (src)
+		dst += chunk;
+		/* VRAM begins at 0, which is also the address of no source. */
+		if (op != VPFN_OP_FILL)
 			src += chunk;
 		length -= chunk;
 	} while (length);

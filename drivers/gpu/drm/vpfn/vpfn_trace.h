@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM vpfn
 

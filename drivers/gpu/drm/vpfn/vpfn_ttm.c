@@ -34,6 +34,8 @@
 #include <drm/ttm/ttm_range_manager.h>
 #include <drm/vpfn_drm.h>
 
+#include <kunit/visibility.h>
+
 #include "vpfn_drv.h"
 #include "vpfn_trace.h"
 
@@ -120,6 +122,7 @@ bool vpfn_ttm_is_visible(struct vpfn_device *vdev, const struct ttm_resource *re
 {
 	return ((u64)res->start << PAGE_SHIFT) + res->size <= vdev->visible_size;
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_ttm_is_visible);
 
 /**
  * vpfn_ttm_place - where is a buffer at this moment?

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * Which leaves are possible? "R2" and so on are the rules of
  * Documentation/gpu/huge-pfnmap.rst.

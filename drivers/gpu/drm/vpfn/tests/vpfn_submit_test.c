@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * Which submissions does the driver accept, and which commands? The rules of
  * include/uapi/drm/vpfn_drm.h.

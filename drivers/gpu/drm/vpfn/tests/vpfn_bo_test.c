@@ -1,6 +1,6 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Where may a buffer lie?
+ * Placements: where a buffer may be.
  */
 
 #include <kunit/test.h>
@@ -28,32 +28,37 @@ struct vpfn_places_case {
 	struct ttm_place places[3];
 };
 
+#define CONTIGUOUS	TTM_PL_FLAG_CONTIGUOUS
+#define TOPDOWN		(TTM_PL_FLAG_CONTIGUOUS | TTM_PL_FLAG_TOPDOWN)
+#define DESIRED		TTM_PL_FLAG_DESIRED
+#define FALLBACK	TTM_PL_FLAG_FALLBACK
+
 /*
- * "Desired": taken without evicting anybody. Only the last resort of a buffer that may lie
- * in VRAM alone is not: it may push out others.
+ * A buffer for both kinds of memory is in system memory only as long as VRAM has no room, and
+ * evicts nothing from VRAM. One for VRAM alone may evict, but not for a visible place.
  */
 static const struct vpfn_places_case vpfn_places_cases[] = {
 	{ "VRAM", VRAM, 0, 1, {
-		{ .mem_type = TTM_PL_VRAM, .flags = TTM_PL_FLAG_TOPDOWN },
+		{ .mem_type = TTM_PL_VRAM, .flags = TOPDOWN },
 	} },
 	{ "VRAM for the CPU", VRAM, CPU, 2, {
-		{ .mem_type = TTM_PL_VRAM, .flags = TTM_PL_FLAG_DESIRED, .lpfn = VISIBLE_PFN },
-		{ .mem_type = TTM_PL_VRAM, .flags = TTM_PL_FLAG_TOPDOWN },
+		{ .mem_type = TTM_PL_VRAM, .flags = CONTIGUOUS | DESIRED, .lpfn = VISIBLE_PFN },
+		{ .mem_type = TTM_PL_VRAM, .flags = TOPDOWN },
 	} },
 	{ "system memory", SYSTEM, 0, 1, {
-		{ .mem_type = TTM_PL_SYSTEM },
+		{ .mem_type = TTM_PL_TT },
 	} },
 	{ "system memory for the CPU", SYSTEM, CPU, 1, {
-		{ .mem_type = TTM_PL_SYSTEM },
+		{ .mem_type = TTM_PL_TT },
 	} },
 	{ "both", VRAM | SYSTEM, 0, 2, {
-		{ .mem_type = TTM_PL_VRAM, .flags = TTM_PL_FLAG_TOPDOWN | TTM_PL_FLAG_DESIRED },
-		{ .mem_type = TTM_PL_SYSTEM },
+		{ .mem_type = TTM_PL_VRAM, .flags = TOPDOWN | DESIRED },
+		{ .mem_type = TTM_PL_TT, .flags = FALLBACK },
 	} },
 	{ "both for the CPU", VRAM | SYSTEM, CPU, 3, {
-		{ .mem_type = TTM_PL_VRAM, .flags = TTM_PL_FLAG_DESIRED, .lpfn = VISIBLE_PFN },
-		{ .mem_type = TTM_PL_VRAM, .flags = TTM_PL_FLAG_TOPDOWN | TTM_PL_FLAG_DESIRED },
-		{ .mem_type = TTM_PL_SYSTEM },
+		{ .mem_type = TTM_PL_VRAM, .flags = CONTIGUOUS | DESIRED, .lpfn = VISIBLE_PFN },
+		{ .mem_type = TTM_PL_VRAM, .flags = TOPDOWN | DESIRED },
+		{ .mem_type = TTM_PL_TT, .flags = FALLBACK },
 	} },
 	{ "neither", 0, CPU, 0 },
 };
@@ -78,7 +83,7 @@ static void vpfn_test_bo_places(struct kunit *test)
 
 	memset(places, 0xff, sizeof(places));
 	KUNIT_EXPECT_EQ(test, vpfn_bo_places(vpfn_test_device(test), c->placement, c->flags,
-					     places), c->count);
+					     TTM_PL_TT, places), c->count);
 	for (i = 0; i < c->count; i++) {
 		KUNIT_EXPECT_EQ(test, places[i].mem_type, c->places[i].mem_type);
 		KUNIT_EXPECT_EQ(test, places[i].flags, c->places[i].flags);
@@ -99,37 +104,37 @@ static void vpfn_test_bo_alignment(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, vpfn_bo_alignment((u64)8 << PUD_SHIFT), 1 << PUD_ORDER);
 }
 
-static void vpfn_test_vram_visible(struct kunit *test)
+static void vpfn_test_is_visible(struct kunit *test)
 {
 	struct vpfn_device *vdev = vpfn_test_device(test);
 	struct ttm_resource res = { .mem_type = TTM_PL_VRAM, .size = PAGE_SIZE };
 
-	KUNIT_EXPECT_TRUE(test, vpfn_vram_visible(vdev, &res));
+	KUNIT_EXPECT_TRUE(test, vpfn_ttm_is_visible(vdev, &res));
 	res.start = VISIBLE_PFN - 1;
-	KUNIT_EXPECT_TRUE(test, vpfn_vram_visible(vdev, &res));
+	KUNIT_EXPECT_TRUE(test, vpfn_ttm_is_visible(vdev, &res));
 	res.size = 2 * PAGE_SIZE;
-	KUNIT_EXPECT_FALSE(test, vpfn_vram_visible(vdev, &res));
+	KUNIT_EXPECT_FALSE(test, vpfn_ttm_is_visible(vdev, &res));
 	res.start = VISIBLE_PFN;
 	res.size = PAGE_SIZE;
-	KUNIT_EXPECT_FALSE(test, vpfn_vram_visible(vdev, &res));
+	KUNIT_EXPECT_FALSE(test, vpfn_ttm_is_visible(vdev, &res));
 
 	res.start = 0;
 	res.size = SZ_64M;
-	KUNIT_EXPECT_TRUE(test, vpfn_vram_visible(vdev, &res));
+	KUNIT_EXPECT_TRUE(test, vpfn_ttm_is_visible(vdev, &res));
 	res.size = SZ_64M + PAGE_SIZE;
-	KUNIT_EXPECT_FALSE(test, vpfn_vram_visible(vdev, &res));
+	KUNIT_EXPECT_FALSE(test, vpfn_ttm_is_visible(vdev, &res));
 }
 
-static struct kunit_case vpfn_vram_cases[] = {
+static struct kunit_case vpfn_bo_cases[] = {
 	KUNIT_CASE_PARAM(vpfn_test_bo_places, vpfn_places_gen_params),
 	KUNIT_CASE(vpfn_test_bo_alignment),
-	KUNIT_CASE(vpfn_test_vram_visible),
+	KUNIT_CASE(vpfn_test_is_visible),
 	{ }
 };
 
-static struct kunit_suite vpfn_vram_suite = {
-	.name = "vpfn_vram",
-	.test_cases = vpfn_vram_cases,
+static struct kunit_suite vpfn_bo_suite = {
+	.name = "vpfn_bo",
+	.test_cases = vpfn_bo_cases,
 };
 
-kunit_test_suite(vpfn_vram_suite);
+kunit_test_suite(vpfn_bo_suite);
