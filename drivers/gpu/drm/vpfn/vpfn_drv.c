@@ -299,6 +299,10 @@ static int vpfn_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (ret)
 		return ret;
 
+	ret = vpfn_gart_init(vdev);
+	if (ret)
+		return ret;
+
 	ret = vpfn_engine_init(vdev, regs);
 	if (ret)
 		return ret;

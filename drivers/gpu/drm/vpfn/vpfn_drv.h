@@ -81,9 +81,6 @@ struct vpfn_engine {
 	/** @ring_addr: DMA address of @ring */
 	dma_addr_t ring_addr;
 
-	/** @gart_addr: DMA address of &vpfn_device.gart */
-	dma_addr_t gart_addr;
-
 	/** @fence_context: of the fences that the device signals */
 	u64 fence_context;
 
@@ -152,6 +149,9 @@ struct vpfn_device {
 
 	/** @gart: the table of the GART, an entry a page, in coherent memory */
 	__le64 *gart;
+
+	/** @gart_addr: DMA address of @gart */
+	dma_addr_t gart_addr;
 
 	/** @gart_lock: protects @gart_bindings and the DMA mappings of our own pages */
 	struct mutex gart_lock;
@@ -324,6 +324,12 @@ static inline struct vpfn_bo *gem_to_vpfn_bo(struct drm_gem_object *obj)
 /* vpfn_pm.c */
 int vpfn_pm_get(struct vpfn_device *vdev);
 void vpfn_pm_put(struct vpfn_device *vdev);
+
+/* vpfn_gart.c */
+int vpfn_gart_init(struct vpfn_device *vdev);
+int vpfn_gart_bind(struct vpfn_device *vdev, struct vpfn_tt *tt, unsigned long gart_page);
+void vpfn_gart_unbind(struct vpfn_device *vdev, struct vpfn_tt *tt);
+void vpfn_gart_unbind_all(struct vpfn_device *vdev);
 
 /* vpfn_engine.c */
 int vpfn_engine_init(struct vpfn_device *vdev, void __iomem *regs);

@@ -202,10 +202,11 @@ static bool vpfn_engine_reset(struct vpfn_engine *engine)
 static void vpfn_engine_start(struct vpfn_engine *engine)
 {
 	struct vpfn_job *job = list_first_entry_or_null(&engine->pending, struct vpfn_job, link);
+	dma_addr_t gart_addr = container_of(engine, struct vpfn_device, engine)->gart_addr;
 	u64 passed = job ? job->seqno - 1 : engine->seqno;
 
-	vpfn_write(engine, VPFN_REG_GART_BASE_LO, lower_32_bits(engine->gart_addr));
-	vpfn_write(engine, VPFN_REG_GART_BASE_HI, upper_32_bits(engine->gart_addr));
+	vpfn_write(engine, VPFN_REG_GART_BASE_LO, lower_32_bits(gart_addr));
+	vpfn_write(engine, VPFN_REG_GART_BASE_HI, upper_32_bits(gart_addr));
 	vpfn_write(engine, VPFN_REG_RING_BASE_LO, lower_32_bits(engine->ring_addr));
 	vpfn_write(engine, VPFN_REG_RING_BASE_HI, upper_32_bits(engine->ring_addr));
 	vpfn_write(engine, VPFN_REG_RING_SIZE, VPFN_RING_SIZE);
@@ -373,8 +374,8 @@ static int vpfn_engine_request_irqs(struct vpfn_device *vdev)
 }
 
 /**
- * vpfn_engine_init - set up ring, GART and interrupts, and start the engine
- * @vdev: the device, a bus master, with the size of its GART
+ * vpfn_engine_init - set up ring and interrupts, and start the engine
+ * @vdev: the device, a bus master, with its GART
  * @regs: the registers
  *
  * Return: 0, or a negative errno with a line in the log; managed resources undo all of it.
@@ -400,11 +401,6 @@ int vpfn_engine_init(struct vpfn_device *vdev, void __iomem *regs)
 					   &engine->ring_addr, GFP_KERNEL);
 	if (!engine->ring)
 		return dev_err_probe(dev, -ENOMEM, "cannot allocate the ring\n");
-
-	vdev->gart = dmam_alloc_coherent(dev, vdev->gart_size / VPFN_GART_PAGE_SIZE *
-					 VPFN_GART_ENTRY_SIZE, &engine->gart_addr, GFP_KERNEL);
-	if (!vdev->gart)
-		return dev_err_probe(dev, -ENOMEM, "cannot allocate the GART table\n");
 
 	ret = vpfn_engine_request_irqs(vdev);
 	if (ret)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * What TTM asks of a driver: pages of a buffer, the GART, moves, eviction.
+ * What TTM asks of a driver: pages of a buffer, moves, eviction.
  *
  * Memory types:
  *
@@ -17,12 +17,10 @@
 #include <linux/cgroup_dmem.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>
-#include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
 #include <linux/pm_runtime.h>
-#include <linux/scatterlist.h>
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
@@ -182,75 +180,6 @@ static void vpfn_tt_destroy(struct ttm_device *bdev, struct ttm_tt *ttm)
 	kfree(to_vpfn_tt(ttm));
 }
 
-static int vpfn_gart_write(struct vpfn_device *vdev, struct vpfn_tt *tt, struct sg_table *sgt)
-{
-	__le64 *entry = vdev->gart + tt->gart_page, *end = entry + tt->base.num_pages;
-	struct sg_dma_page_iter iter;
-	dma_addr_t addr;
-
-	for_each_sgtable_dma_page(sgt, &iter, 0) {
-		if (entry == end)
-			break;
-		addr = sg_page_iter_dma_address(&iter);
-		if (addr & ~VPFN_GART_ADDR_MASK)
-			return -EINVAL;
-		*entry++ = cpu_to_le64(addr | VPFN_GART_VALID);
-	}
-	/* An exporter may have handed over a table that is too short. */
-	return entry == end ? 0 : -EINVAL;
-}
-
-/* vdev->gart_lock is held. */
-static void vpfn_tt_unbind_locked(struct vpfn_device *vdev, struct vpfn_tt *tt)
-{
-	if (list_empty(&tt->link))
-		return;
-
-	list_del_init(&tt->link);
-	memset(vdev->gart + tt->gart_page, 0, tt->base.num_pages * sizeof(*vdev->gart));
-	if (tt->base.page_flags & TTM_TT_FLAG_EXTERNAL)
-		return;
-
-	dma_unmap_sgtable(vdev->drm.dev, &tt->sgt, DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC);
-	sg_free_table(&tt->sgt);
-}
-
-/* Let the engine find the pages, which are populated, at @gart_page; inside of drm_dev_enter(). */
-static int vpfn_tt_bind(struct vpfn_device *vdev, struct vpfn_tt *tt, unsigned long gart_page)
-{
-	struct sg_table *sgt = tt->base.sg;
-	int ret;
-
-	guard(mutex)(&vdev->gart_lock);
-
-	if (!(tt->base.page_flags & TTM_TT_FLAG_EXTERNAL)) {
-		sgt = &tt->sgt;
-		ret = sg_alloc_table_from_pages(sgt, tt->base.pages, tt->base.num_pages, 0,
-						(u64)tt->base.num_pages << PAGE_SHIFT, GFP_KERNEL);
-		if (ret)
-			return ret;
-		ret = dma_map_sgtable(vdev->drm.dev, sgt, DMA_BIDIRECTIONAL,
-				      DMA_ATTR_SKIP_CPU_SYNC);
-		if (ret) {
-			sg_free_table(sgt);
-			return ret;
-		}
-	}
-
-	tt->gart_page = gart_page;
-	list_add(&tt->link, &vdev->gart_bindings);
-	ret = vpfn_gart_write(vdev, tt, sgt);
-	if (ret)
-		vpfn_tt_unbind_locked(vdev, tt);
-	return ret;
-}
-
-static void vpfn_tt_unbind(struct vpfn_device *vdev, struct vpfn_tt *tt)
-{
-	guard(mutex)(&vdev->gart_lock);
-	vpfn_tt_unbind_locked(vdev, tt);
-}
-
 static int vpfn_tt_populate(struct ttm_device *bdev, struct ttm_tt *ttm,
 			    struct ttm_operation_ctx *ctx)
 {
@@ -270,7 +199,7 @@ static void vpfn_tt_unpopulate(struct ttm_device *bdev, struct ttm_tt *ttm)
 {
 	struct vpfn_tt *tt = to_vpfn_tt(ttm);
 
-	vpfn_tt_unbind(bdev_to_vpfn_device(bdev), tt);
+	vpfn_gart_unbind(bdev_to_vpfn_device(bdev), tt);
 	if (!(ttm->page_flags & TTM_TT_FLAG_EXTERNAL)) {
 		ttm_pool_free(&bdev->pool, ttm);
 		return;
@@ -398,7 +327,7 @@ static int vpfn_ttm_move_vram(struct ttm_buffer_object *tbo, bool evict, bool cl
 
 	vpfn_ttm_invalidate_exports(tbo);
 	if (new_res->mem_type == TTM_PL_TT)
-		ret = vpfn_tt_bind(vdev, to_vpfn_tt(tbo->ttm), new_res->start);
+		ret = vpfn_gart_bind(vdev, to_vpfn_tt(tbo->ttm), new_res->start);
 	if (!ret)
 		ret = vpfn_ttm_move_by_engine(tbo, evict, clear, new_res);
 
@@ -421,7 +350,7 @@ static int vpfn_ttm_move_to_tt(struct ttm_buffer_object *tbo, struct ttm_resourc
 	if (!drm_dev_enter(&vdev->drm, &idx))
 		return -ENODEV;
 
-	ret = vpfn_tt_bind(vdev, to_vpfn_tt(tbo->ttm), new_res->start);
+	ret = vpfn_gart_bind(vdev, to_vpfn_tt(tbo->ttm), new_res->start);
 	drm_dev_exit(idx);
 	if (!ret)
 		ttm_bo_move_null(tbo, new_res);
@@ -438,7 +367,7 @@ static int vpfn_ttm_move_from_tt(struct ttm_buffer_object *tbo, struct ttm_opera
 	if (ret)
 		return ret;
 
-	vpfn_tt_unbind(bdev_to_vpfn_device(tbo->bdev), to_vpfn_tt(tbo->ttm));
+	vpfn_gart_unbind(bdev_to_vpfn_device(tbo->bdev), to_vpfn_tt(tbo->ttm));
 	ttm_bo_move_null(tbo, new_res);
 	return 0;
 }
@@ -528,7 +457,7 @@ void vpfn_ttm_unplug(struct vpfn_device *vdev)
 	struct ttm_lru_walk_arg arg = { .ctx = &ctx, .sleeping_lock = true };
 	struct ttm_bo_lru_cursor cursor;
 	struct ttm_buffer_object *tbo;
-	struct vpfn_tt *tt, *next;
+	struct vpfn_tt *tt;
 
 	/* An import's mapping is its exporter's to end, under the shared reservation. */
 	ttm_bo_lru_for_each_reserved_guarded(&cursor, ttm_manager_type(&vdev->bdev, TTM_PL_TT),
@@ -536,14 +465,12 @@ void vpfn_ttm_unplug(struct vpfn_device *vdev)
 		if (tbo->type != ttm_bo_type_sg || !tbo->ttm || !tbo->ttm->sg)
 			continue;
 		tt = to_vpfn_tt(tbo->ttm);
-		vpfn_tt_unbind(vdev, tt);
+		vpfn_gart_unbind(vdev, tt);
 		dma_buf_unmap_attachment(tt->obj->import_attach, tt->base.sg, DMA_BIDIRECTIONAL);
 		tt->base.sg = NULL;
 	}
 
-	guard(mutex)(&vdev->gart_lock);
-	list_for_each_entry_safe(tt, next, &vdev->gart_bindings, link)
-		vpfn_tt_unbind_locked(vdev, tt);
+	vpfn_gart_unbind_all(vdev);
 }
 
 static const struct dmem_cgroup_ops vpfn_dmem_ops = {
@@ -634,11 +561,6 @@ int vpfn_ttm_init(struct vpfn_device *vdev)
 	struct drm_device *drm = &vdev->drm;
 	struct pci_dev *pdev = to_pci_dev(drm->dev);
 	int ret;
-
-	INIT_LIST_HEAD(&vdev->gart_bindings);
-	ret = drmm_mutex_init(drm, &vdev->gart_lock);
-	if (ret)
-		return ret;
 
 	ret = pcim_request_region(pdev, VPFN_BAR_VRAM, KBUILD_MODNAME);
 	if (ret)
