@@ -320,14 +320,20 @@ static bool is_no_room(int err)
 	return err == -ENOSPC || err == -ENOMEM;
 }
 
-/* Buffers that nobody touches take no memory, but all the room for buffers in system memory. */
+/* A buffer takes room in system memory when it is used for the first time, by four bytes. */
 static void take_system_room(struct vpfn_set *set)
 {
 	struct vpfn_bo bo;
 
 	for (uint64_t size = VPFN_1G; size >= VPFN_2M; size /= 2) {
-		while (!vpfn_bo_create_in(arena.fd, size, SYSTEM, 0, &bo))
+		for (;;) {
+			create(size, SYSTEM, 0, &bo);
+			if (vpfn_fill(arena.fd, &bo, 0, 4, SCRATCH)) {
+				vpfn_bo_close(arena.fd, &bo);
+				break;
+			}
 			vpfn_set_add(set, &bo);
+		}
 	}
 }
 
@@ -338,6 +344,7 @@ static void test_reach_without_room(void)
 	struct vpfn_set hogs = { .arena = &arena };
 	char *map;
 
+	igt_assert_eq(vpfn_swap_off(), 0);
 	vpfn_set_fill_visible(&all);
 	for (unsigned int i = 0; i < 3; i++) {
 		vpfn_set_create(&hidden, VPFN_LARGE, VRAM, 0);
@@ -359,10 +366,7 @@ static void test_reach_without_room(void)
 	vpfn_set_close(&all);
 }
 
-/*
- * All memory that buffers may have is taken: whoever wants more hears it, and nothing is lost.
- * A large buffer that nobody touches counts, but makes no work.
- */
+/* All memory that buffers may have is taken: the next one is refused, and nothing is lost. */
 static void test_exhaust(void)
 {
 	struct vpfn_set set = { .arena = &arena };
@@ -371,12 +375,13 @@ static void test_exhaust(void)
 	char *map;
 	int err;
 
+	igt_assert_eq(vpfn_swap_off(), 0);
 	/* What the last test had is free when an eviction has ended. */
 	igt_assert_eq(vpfn_evict(big), 0);
 	igt_assert_eq(vpfn_evict(arena.fd), 0);
 	igt_assert_eq(vpfn_system_room(&room), 0);
 	create((room - arena.vram / 4) & -VPFN_2M, SYSTEM, 0, &hog);
-	igt_assert_eq(vpfn_pages_limit_set(VPFN_LARGE / VPFN_PAGE), 0);
+	igt_assert_eq(vpfn_fill(arena.fd, &hog, 0, 4, SCRATCH), 0);
 	err = take_all(&set);
 	igt_info("%llu MiB, then %s\n", (unsigned long long)set.bytes >> 20, strerror(-err));
 	igt_assert(is_no_room(err));
@@ -401,7 +406,6 @@ static void test_exhaust(void)
 		igt_assert_eq(vpfn_bo_close(arena.fd, &set.bos[set.count]), 0);
 	}
 	vpfn_set_assert_seen(&set, VPFN_BY_ENGINE);
-	igt_assert_eq(vpfn_pages_limit_set(pages_limit), 0);
 	vpfn_bo_close(arena.fd, &hog);
 	vpfn_set_assert_seen(&set, VPFN_BY_MAPPING);
 
@@ -439,8 +443,14 @@ int igt_main()
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(tests); i++) {
 		igt_describe(tests[i].describe);
-		igt_subtest(tests[i].name)
+		igt_subtest(tests[i].name) {
+			igt_assert_eq(vpfn_swap_on(), 0);
 			tests[i].run();
+		}
+	}
+
+	igt_fixture() {
+		igt_assert_eq(vpfn_swap_on(), 0);
 	}
 
 	igt_describe("Twice as much as device memory holds, of all sizes.");

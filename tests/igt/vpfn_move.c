@@ -323,15 +323,6 @@ static int run_late_fault(void *arg)
 		       FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 1)) < 0 ? -errno : 0;
 }
 
-static int run_late_debugger(void *arg)
-{
-	struct late_touch *touch = arg;
-	struct debugger debugger = { .addr = touch->addr };
-
-	wait_for_moment(touch);
-	return run_debugger(&debugger);
-}
-
 /*
  * A new buffer that is about to be cleared: the engine clears one after the other, and is busy
  * with the eviction of one that it may not touch before the gate opens.
@@ -418,65 +409,46 @@ static void test_fault_order(const struct fault_order *order)
 	igt_assert_eq(vpfn_bo_close(big, &bo), 0);
 }
 
-static void do_nothing(int sig)
-{
-	(void)sig;
-}
-
 static bool has_page_table(const void *kib)
 {
 	return vpfn_page_table_kib() > *(const long *)kib;
 }
 
 /*
- * The same for a PUD leaf. The core makes the table of a smaller one before it asks the driver for
- * that, but after the driver has declined the PUD leaf, for which it has to have the buffer. So
- * they get it one after the other: a debugger, who is interrupted, a fault that may not use a PUD
- * leaf, a second debugger, and a fault that may, and began when there was no table yet.
+ * A fault that may use a PUD leaf saw an empty slot and waits for the buffer. A fault that may not
+ * makes the core put a page table there meanwhile.
  */
 static void test_fault_order_pud(void)
 {
-	struct late_touch debugs[2] = {}, small = {}, large = {};
-	struct vpfn_thread evict, debug_workers[2], small_worker, large_worker;
-	struct sigaction action = { .sa_handler = do_nothing };
+	struct late_touch small = {}, large = {};
+	struct vpfn_thread evict, small_worker, large_worker;
 	struct vpfn_gate gate;
 	struct vpfn_bo bo;
-	void *map, *other;
+	void *map;
 	long kib;
 
-	igt_assert_eq(sigaction(SIGUSR1, &action, NULL), 0);
 	create_busy(&gate, &evict, VPFN_1G, &bo);
 	igt_assert_eq(vpfn_bo_map(big, &bo, &map), 0);
-	igt_assert_eq(vpfn_bo_map(big, &bo, &other), 0);
 	small.addr = map;
 	large.addr = (char *)map + VPFN_1G / 2;
 	worker_start(&small_worker, run_late_fault, &small);
 	worker_start(&large_worker, run_late_fault, &large);
-	for (unsigned int i = 0; i < ARRAY_SIZE(debugs); i++) {
-		debugs[i].addr = other;
-		worker_start(&debug_workers[i], run_late_debugger, &debugs[i]);
-	}
 
-	igt_assert_eq(vpfn_limit_set(VPFN_PMD), 0);
-	let_wait(&debug_workers[0], &debugs[0].go);
-	let_wait(&small_worker, &small.go);
-	let_wait(&debug_workers[1], &debugs[1].go);
+	igt_assert_eq(vpfn_limit_set(VPFN_PUD), 0);
 	let_wait(&large_worker, &large.go);
+	igt_assert_eq(vpfn_limit_set(VPFN_PMD), 0);
 	kib = vpfn_page_table_kib();
-	igt_assert_eq(pthread_kill(debug_workers[0].thread, SIGUSR1), 0);
+	let_wait(&small_worker, &small.go);
 	igt_assert_eq(vpfn_wait_until(has_page_table, &kib), 0);
 	igt_assert_eq(vpfn_limit_set(VPFN_PUD), 0);
 
 	let_go(&gate);
 	igt_assert_eq(worker_finish(&evict), 0);
-	igt_assert_neq(worker_finish(&debug_workers[0]), 0);
-	igt_assert_eq(worker_finish(&debug_workers[1]), 0);
 	igt_assert_eq(worker_finish(&small_worker), 0);
 	igt_assert_eq(worker_finish(&large_worker), 0);
 	vpfn_assert_level(big, small.addr, VPFN_PMD);
 	vpfn_assert_level(big, large.addr, VPFN_PMD);
 	igt_assert_eq(munmap(map, bo.size), 0);
-	igt_assert_eq(munmap(other, bo.size), 0);
 	igt_assert_eq(vpfn_bo_close(big, &bo), 0);
 }
 

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/swap.h>
 
 #include "vpfn_bo.h"
 #include "vpfn_card.h"
@@ -15,6 +16,7 @@
 #define PAGES_LIMIT	"/sys/module/ttm/parameters/pages_limit"
 #define BUFFER_OBJECTS	"/sys/kernel/debug/ttm/buffer_objects"
 #define SHRINK		"/sys/kernel/debug/ttm/tt_shrink"
+#define SWAP_SPACE	"/dev/zram0"
 #define MEMINFO		"/proc/meminfo"
 #define FAULTS		"/sys/kernel/debug/fail_page_alloc/"
 
@@ -146,8 +148,31 @@ int vpfn_swap_out(uint64_t *bytes)
 }
 
 /**
+ * vpfn_swap_on:
+ *
+ * Gives the machine its swap space, which vm/guest/check has prepared. Without any the driver
+ * keeps buffers in memory.
+ *
+ * Returns: 0, also if the space is in use already, or a negative errno.
+ */
+int vpfn_swap_on(void)
+{
+	return swapon(SWAP_SPACE, 0) && errno != EBUSY ? -errno : 0;
+}
+
+/**
+ * vpfn_swap_off:
+ *
+ * Returns: 0, also if the machine has no swap space, or a negative errno.
+ */
+int vpfn_swap_off(void)
+{
+	return swapoff(SWAP_SPACE) && errno != EINVAL ? -errno : 0;
+}
+
+/**
  * vpfn_system_room:
- * @bytes: where it goes how much system memory buffers may take, all together
+ * @bytes: where the size of TTM_PL_TT goes, the limit for buffers in system memory
  *
  * Returns: 0 or a negative errno.
  */

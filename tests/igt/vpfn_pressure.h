@@ -21,6 +21,8 @@ int vpfn_piece_limit(unsigned int order);
 int vpfn_buffer_count(uint64_t *count);
 int vpfn_shmem_size(uint64_t *bytes);
 int vpfn_swap_out(uint64_t *bytes);
+int vpfn_swap_on(void);
+int vpfn_swap_off(void);
 int vpfn_system_room(uint64_t *bytes);
 
 #endif

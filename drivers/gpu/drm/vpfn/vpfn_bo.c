@@ -11,6 +11,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
+#include <linux/workqueue.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_vma_manager.h>
@@ -57,7 +58,7 @@ VISIBLE_IF_KUNIT unsigned int vpfn_bo_places(struct vpfn_device *vdev, u32 place
 	}
 	if (placement & DRM_VPFN_PLACEMENT_SYSTEM) {
 		places[n].mem_type = system_type;
-		places[n++].flags = both ? TTM_PL_FLAG_FALLBACK : 0;
+		places[n++].flags = TTM_PL_FLAG_TOPDOWN | (both ? TTM_PL_FLAG_FALLBACK : 0);
 	}
 	return n;
 }
@@ -121,7 +122,8 @@ struct vpfn_bo *vpfn_bo_create(struct vpfn_device *vdev, u64 size, u32 placement
 	if (bo != ERR_PTR(-ENOSPC))
 		return bo;
 
-	/* TTM does not evict what submissions have reserved: try without them. */
+	/* TTM does not evict what submissions have reserved, nor what is being freed. */
+	flush_workqueue(vdev->bdev.wq);
 	if (down_write_killable(&vdev->submit_lock))
 		return ERR_PTR(-EINTR);
 	bo = vpfn_bo_try_create(vdev, size, placement, flags, funcs, resv);
@@ -142,7 +144,7 @@ struct vpfn_bo *vpfn_bo_create(struct vpfn_device *vdev, u64 size, u32 placement
 int vpfn_bo_validate(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 {
 	struct vpfn_device *vdev = bdev_to_vpfn_device(bo->tbo.bdev);
-	struct ttm_place places[3] = { { .mem_type = TTM_PL_TT } };
+	struct ttm_place places[3] = { vpfn_ttm_gart_place };
 	struct ttm_placement placement = { .num_placement = 1, .placement = places };
 
 	if (READ_ONCE(bo->lost))
@@ -190,7 +192,7 @@ int vpfn_bo_make_visible(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 			.flags = TTM_PL_FLAG_CONTIGUOUS | (in_vram ? 0 : TTM_PL_FLAG_DESIRED),
 			.lpfn = vdev->visible_size >> PAGE_SHIFT,
 		},
-		{ .mem_type = TTM_PL_TT, .flags = TTM_PL_FLAG_FALLBACK },
+		{ .mem_type = TTM_PL_TT, .flags = TTM_PL_FLAG_TOPDOWN | TTM_PL_FLAG_FALLBACK },
 	};
 	struct ttm_placement placement = { .num_placement = 2, .placement = places };
 
@@ -258,8 +260,10 @@ int vpfn_bo_lock(struct vpfn_bo *bo, bool interruptible)
  */
 int vpfn_bo_move_to_tt(struct vpfn_bo *bo)
 {
-	static const struct ttm_place tt = { .mem_type = TTM_PL_TT };
-	struct ttm_placement placement = { .num_placement = 1, .placement = &tt };
+	struct ttm_placement placement = {
+		.num_placement = 1,
+		.placement = &vpfn_ttm_gart_place,
+	};
 	struct ttm_operation_ctx ctx = { .interruptible = true, .gfp_retry_mayfail = true };
 
 	return ttm_bo_validate(&bo->tbo, &placement, &ctx);

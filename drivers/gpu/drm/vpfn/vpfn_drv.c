@@ -154,6 +154,8 @@ static int vpfn_pm_prepare(struct device *dev)
 	struct vpfn_device *vdev = dev_get_drvdata(dev);
 	int ret;
 
+	/* What is being freed is room. */
+	flush_workqueue(vdev->bdev.wq);
 	ret = vpfn_pm_save_vram(vdev);
 	if (ret)
 		return ret;

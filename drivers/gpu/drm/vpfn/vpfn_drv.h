@@ -144,6 +144,9 @@ struct vpfn_device {
 	/** @visible_size: bytes of VRAM, from its beginning, that the CPU reaches */
 	u64 visible_size;
 
+	/** @evict_places: where buffers go from VRAM: the rest of it, the GART */
+	struct ttm_place evict_places[2];
+
 	/** @gart_size: size of the GART window in bytes */
 	u64 gart_size;
 
@@ -352,6 +355,7 @@ struct dma_fence *vpfn_job_push(struct vpfn_job *job);
 void vpfn_job_abort(struct vpfn_job *job);
 
 /* vpfn_ttm.c */
+extern const struct ttm_place vpfn_ttm_gart_place;
 int vpfn_ttm_init(struct vpfn_device *vdev);
 void vpfn_ttm_unplug(struct vpfn_device *vdev);
 int vpfn_ttm_bo_init(struct vpfn_device *vdev, struct vpfn_bo *bo,

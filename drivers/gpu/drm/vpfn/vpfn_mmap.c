@@ -18,6 +18,8 @@
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
 #include <linux/sched.h>
+#include <linux/wait_bit.h>
+#include <linux/workqueue.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_gem_ttm_helper.h>
@@ -271,7 +273,7 @@ static void vpfn_fault_unlocked(struct vm_fault *vmf, pgoff_t page, unsigned int
 {
 	struct vpfn_bo *bo = to_vpfn_bo(vmf->vma->vm_private_data);
 	struct vpfn_device *vdev = bdev_to_vpfn_device(bo->tbo.bdev);
-	int idx;
+	int err = 0, idx;
 
 	drm_gem_object_get(&bo->tbo.base);
 	mmap_read_unlock(vmf->vma->vm_mm);
@@ -281,11 +283,14 @@ static void vpfn_fault_unlocked(struct vm_fault *vmf, pgoff_t page, unsigned int
 	    !vpfn_bo_wait_moves(bo, ctx->interruptible) &&
 	    !vpfn_bo_lock(bo, ctx->interruptible)) {
 		if (drm_dev_enter(&vdev->drm, &idx)) {
-			vpfn_fault_prepare(bo, page, order, ctx);
+			err = vpfn_fault_prepare(bo, page, order, ctx);
 			drm_dev_exit(idx);
 		}
 		dma_resv_unlock(bo->tbo.base.resv);
 	}
+	/* What is being freed may be room. */
+	if (err == -ENOSPC)
+		flush_workqueue(vdev->bdev.wq);
 	drm_gem_object_put(&bo->tbo.base);
 }
 

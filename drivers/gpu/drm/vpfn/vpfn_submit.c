@@ -409,7 +409,8 @@ static int vpfn_submission_run(struct vpfn_submission *sub, unsigned int num_des
 	if (ret != -ENOSPC)
 		return ret;
 
-	/* TTM does not evict what others have reserved: have VRAM to ourselves. */
+	/* TTM does not evict what other submissions have reserved, nor what is being freed. */
+	flush_workqueue(vdev->bdev.wq);
 	if (down_write_killable(&vdev->submit_lock))
 		return -EINTR;
 	ret = vpfn_submission_run_locked(vdev, sub);

@@ -37,6 +37,15 @@
 #include "vpfn_drv.h"
 #include "vpfn_trace.h"
 
+/*
+ * From the top: TTM aligns a buffer to its largest leaf here, too, so that one of a GiB finds room
+ * only if smaller ones leave the bottom of the window.
+ */
+const struct ttm_place vpfn_ttm_gart_place = {
+	.mem_type = TTM_PL_TT,
+	.flags = TTM_PL_FLAG_TOPDOWN,
+};
+
 static struct vpfn_tt *to_vpfn_tt(struct ttm_tt *ttm)
 {
 	return container_of(ttm, struct vpfn_tt, base);
@@ -211,13 +220,29 @@ static void vpfn_tt_unpopulate(struct ttm_device *bdev, struct ttm_tt *ttm)
 	ttm->sg = NULL;
 }
 
-/* Would TTM find room in TTM_PL_TT? If not, an eviction to there would end in an error message. */
-static bool vpfn_ttm_has_room(struct vpfn_device *vdev, u64 size)
+static bool vpfn_ttm_has_room(struct vpfn_device *vdev, u32 mem_type, u64 size)
 {
-	struct ttm_resource_manager *man = ttm_manager_type(&vdev->bdev, TTM_PL_TT);
+	struct ttm_resource_manager *man = ttm_manager_type(&vdev->bdev, mem_type);
 
-	return ttm_resource_manager_usage(man) + size <= (u64)man->size << PAGE_SHIFT ||
-	       ttm_backup_bytes_avail() >= size || READ_ONCE(vdev->suspending) == current;
+	return ttm_resource_manager_usage(man) + size <= (u64)man->size << PAGE_SHIFT;
+}
+
+/* Can TTM swap out @size bytes? Without room for that they would stay in memory. */
+static bool vpfn_ttm_can_swap(struct vpfn_device *vdev, u64 size)
+{
+	return ttm_backup_bytes_avail() >= size || READ_ONCE(vdev->suspending) == current;
+}
+
+/*
+ * Would an eviction from VRAM find a place? If not, TTM would end it with an error message. A
+ * buffer in the BAR can make room there by going to the rest of VRAM.
+ */
+static bool vpfn_ttm_can_leave_vram(struct vpfn_device *vdev, const struct ttm_resource *res)
+{
+	return vpfn_ttm_has_room(vdev, TTM_PL_TT, res->size) ||
+	       vpfn_ttm_can_swap(vdev, res->size) ||
+	       (vpfn_ttm_is_visible(vdev, res) &&
+		vpfn_ttm_has_room(vdev, TTM_PL_VRAM, res->size));
 }
 
 static bool vpfn_ttm_eviction_valuable(struct ttm_buffer_object *tbo,
@@ -231,19 +256,15 @@ static bool vpfn_ttm_eviction_valuable(struct ttm_buffer_object *tbo,
 		return ttm_bo_eviction_valuable(tbo, place);
 
 	if (res->mem_type == TTM_PL_VRAM) {
-		if (drm_dev_is_unplugged(&vdev->drm) || !vpfn_ttm_has_room(vdev, res->size))
+		if (drm_dev_is_unplugged(&vdev->drm) || !vpfn_ttm_can_leave_vram(vdev, res))
 			return false;
 		/* Without the engine the CPU has to reach it. */
 		if (READ_ONCE(vdev->engine.wedged) &&
 		    (!vpfn_ttm_is_visible(vdev, res) || READ_ONCE(to_vpfn_bo(tbo)->lost)))
 			return false;
-	} else if (tbo->type == ttm_bo_type_device && READ_ONCE(vdev->suspending) != current) {
-		/*
-		 * A client could fill all memory with buffers that leave TTM_PL_TT and that
-		 * nothing can swap out.
-		 */
-		if (tbo->ttm && ttm_tt_is_populated(tbo->ttm) &&
-		    ttm_backup_bytes_avail() < res->size)
+	} else if (tbo->type == ttm_bo_type_device && tbo->ttm && ttm_tt_is_populated(tbo->ttm)) {
+		/* A client could fill all memory with buffers that have left TTM_PL_TT. */
+		if (!vpfn_ttm_can_swap(vdev, res->size))
 			return false;
 	}
 	return ttm_bo_eviction_valuable(tbo, place);
@@ -252,7 +273,7 @@ static bool vpfn_ttm_eviction_valuable(struct ttm_buffer_object *tbo,
 static void vpfn_ttm_evict_flags(struct ttm_buffer_object *tbo, struct ttm_placement *placement)
 {
 	static const struct ttm_place system = { .mem_type = TTM_PL_SYSTEM };
-	static const struct ttm_place tt = { .mem_type = TTM_PL_TT };
+	struct vpfn_device *vdev = bdev_to_vpfn_device(tbo->bdev);
 
 	/* No place: TTM waits until it is idle and frees it. An import is mapped again later. */
 	placement->num_placement = 0;
@@ -260,7 +281,17 @@ static void vpfn_ttm_evict_flags(struct ttm_buffer_object *tbo, struct ttm_place
 		return;
 
 	placement->num_placement = 1;
-	placement->placement = tbo->resource->mem_type == TTM_PL_VRAM ? &tt : &system;
+	placement->placement = &system;
+	if (tbo->resource->mem_type != TTM_PL_VRAM)
+		return;
+
+	placement->num_placement = ARRAY_SIZE(vdev->evict_places);
+	placement->placement = vdev->evict_places;
+	/* Only a buffer in the BAR makes room by going to the rest of VRAM. */
+	if (!vpfn_ttm_is_visible(vdev, tbo->resource)) {
+		placement->num_placement--;
+		placement->placement++;
+	}
 }
 
 /*
@@ -402,8 +433,8 @@ static int vpfn_ttm_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_o
 		return 0;
 	}
 
-	hop->mem_type = TTM_PL_TT;
-	hop->flags = TTM_PL_FLAG_TEMPORARY;
+	*hop = vpfn_ttm_gart_place;
+	hop->flags |= TTM_PL_FLAG_TEMPORARY;
 	return -EMULTIHOP;
 }
 
@@ -533,6 +564,11 @@ static int vpfn_ttm_init_managers(struct vpfn_device *vdev)
 	/* Half of the memory, as TTM allows before it begins to swap. */
 	u64 tt_pages = min(vdev->gart_size >> PAGE_SHIFT, totalram_pages() / 2);
 	int ret;
+
+	vdev->evict_places[0].mem_type = TTM_PL_VRAM;
+	vdev->evict_places[0].flags = TTM_PL_FLAG_CONTIGUOUS | TTM_PL_FLAG_DESIRED;
+	vdev->evict_places[0].fpfn = vdev->visible_size >> PAGE_SHIFT;
+	vdev->evict_places[1] = vpfn_ttm_gart_place;
 
 	ret = ttm_range_man_init(bdev, TTM_PL_VRAM, false, vdev->vram_size >> PAGE_SHIFT);
 	if (ret)

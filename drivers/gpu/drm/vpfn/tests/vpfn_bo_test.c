@@ -46,19 +46,19 @@ static const struct vpfn_places_case vpfn_places_cases[] = {
 		{ .mem_type = TTM_PL_VRAM, .flags = TOPDOWN },
 	} },
 	{ "system memory", SYSTEM, 0, 1, {
-		{ .mem_type = TTM_PL_TT },
+		{ .mem_type = TTM_PL_TT, .flags = TTM_PL_FLAG_TOPDOWN },
 	} },
 	{ "system memory for the CPU", SYSTEM, CPU, 1, {
-		{ .mem_type = TTM_PL_TT },
+		{ .mem_type = TTM_PL_TT, .flags = TTM_PL_FLAG_TOPDOWN },
 	} },
 	{ "both", VRAM | SYSTEM, 0, 2, {
 		{ .mem_type = TTM_PL_VRAM, .flags = TOPDOWN | DESIRED },
-		{ .mem_type = TTM_PL_TT, .flags = FALLBACK },
+		{ .mem_type = TTM_PL_TT, .flags = TTM_PL_FLAG_TOPDOWN | FALLBACK },
 	} },
 	{ "both for the CPU", VRAM | SYSTEM, CPU, 3, {
 		{ .mem_type = TTM_PL_VRAM, .flags = CONTIGUOUS | DESIRED, .lpfn = VISIBLE_PFN },
 		{ .mem_type = TTM_PL_VRAM, .flags = TOPDOWN | DESIRED },
-		{ .mem_type = TTM_PL_TT, .flags = FALLBACK },
+		{ .mem_type = TTM_PL_TT, .flags = TTM_PL_FLAG_TOPDOWN | FALLBACK },
 	} },
 	{ "neither", 0, CPU, 0 },
 };
