@@ -80,6 +80,11 @@ kernel_doc() {
 	find "$driver" "$uapi" -name '*.[ch]' -print0 | xargs -0 scripts/kernel-doc -none -Werror
 }
 
+# Prints which file uses which
+driver_layers() {
+	"$top/vm/layers.py" "$top/$driver"
+}
+
 shell_scripts() {
 	cd "$top"
 	grep -lE '^#!/bin/(ba)?sh' -r vm .ci | xargs shellcheck vm/lib.sh
@@ -96,6 +101,7 @@ log=$(log_directory)/lint.log
 check "driver, checkpatch --strict" linux_checkpatch
 check "driver, W=1 and sparse" warnings_and_sparse
 check "driver, kernel-doc" kernel_doc
+check "driver, layers" driver_layers
 check "tests, checkpatch --strict with IGT's options" igt_checkpatch
 check "patches, checkpatch --strict" patches_checkpatch
 check "device, QEMU's checkpatch" qemu_checkpatch

@@ -167,7 +167,7 @@ static bool vpfn_bo_is_visible(struct vpfn_bo *bo)
 	if (!res || res->mem_type == TTM_PL_SYSTEM)
 		return false;
 	return res->mem_type == TTM_PL_TT ||
-	       vpfn_ttm_is_visible(bdev_to_vpfn_device(bo->tbo.bdev), res);
+	       vpfn_vram_is_visible(bdev_to_vpfn_device(bo->tbo.bdev), res);
 }
 
 /**
@@ -236,13 +236,7 @@ int vpfn_bo_return_to_vram(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 	return ttm_bo_validate(&bo->tbo, &placement, ctx);
 }
 
-/**
- * vpfn_bo_lock - reserve a buffer
- * @bo: the buffer
- * @interruptible: give up upon a signal
- *
- * Return: 0 or -EINTR.
- */
+/* Reserve a buffer; -EINTR upon a signal if @interruptible. */
 int vpfn_bo_lock(struct vpfn_bo *bo, bool interruptible)
 {
 	if (interruptible)
@@ -250,14 +244,7 @@ int vpfn_bo_lock(struct vpfn_bo *bo, bool interruptible)
 	return dma_resv_lock(bo->tbo.base.resv, NULL);
 }
 
-/**
- * vpfn_bo_move_to_tt - bring a buffer to system memory
- * @bo: the buffer, reserved
- *
- * The move may still be going on at return.
- *
- * Return: 0 or a negative errno, -ENOSPC or -ENOMEM if there is no room.
- */
+/* Bring a buffer, which is reserved, to where it has pages. The move may go on at return. */
 int vpfn_bo_move_to_tt(struct vpfn_bo *bo)
 {
 	struct ttm_placement placement = {

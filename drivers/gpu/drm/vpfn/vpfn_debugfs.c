@@ -145,10 +145,6 @@ static int vpfn_evict_set(void *data, u64 value)
 
 DEFINE_DEBUGFS_ATTRIBUTE(vpfn_evict_fops, NULL, vpfn_evict_set, "%llu\n");
 
-/**
- * vpfn_debugfs_init - &drm_driver.debugfs_init
- * @minor: the minor whose directory it is
- */
 void vpfn_debugfs_init(struct drm_minor *minor)
 {
 	struct vpfn_device *vdev = to_vpfn_device(minor->dev);

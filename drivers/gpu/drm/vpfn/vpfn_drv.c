@@ -336,7 +336,8 @@ static void vpfn_pci_remove(struct pci_dev *pdev)
 	drm_dev_unplug(&vdev->drm);
 	vpfn_engine_unplug(vdev);
 	vpfn_bo_revoke_vram(vdev);
-	vpfn_ttm_unplug(vdev);
+	vpfn_prime_unplug(vdev);
+	vpfn_gart_unbind_all(vdev);
 }
 
 /*

@@ -6,6 +6,7 @@
 #include <linux/build_bug.h>
 #include <linux/kref.h>
 #include <linux/list.h>
+#include <linux/mm_types.h>
 #include <linux/mutex.h>
 #include <linux/pgtable.h>
 #include <linux/rwsem.h>
@@ -319,6 +320,11 @@ static inline struct vpfn_bo *to_vpfn_bo(struct ttm_buffer_object *tbo)
 	return container_of(tbo, struct vpfn_bo, tbo);
 }
 
+static inline struct vpfn_tt *to_vpfn_tt(struct ttm_tt *ttm)
+{
+	return container_of(ttm, struct vpfn_tt, base);
+}
+
 static inline struct vpfn_bo *gem_to_vpfn_bo(struct drm_gem_object *obj)
 {
 	return container_of(obj, struct vpfn_bo, tbo.base);
@@ -354,15 +360,17 @@ void vpfn_job_add(struct vpfn_job *job, u8 op, u64 dst, u64 src, u64 length, u32
 struct dma_fence *vpfn_job_push(struct vpfn_job *job);
 void vpfn_job_abort(struct vpfn_job *job);
 
+/* vpfn_vram.c */
+int vpfn_vram_init(struct vpfn_device *vdev);
+bool vpfn_vram_is_visible(struct vpfn_device *vdev, const struct ttm_resource *res);
+
 /* vpfn_ttm.c */
 extern const struct ttm_place vpfn_ttm_gart_place;
 int vpfn_ttm_init(struct vpfn_device *vdev);
-void vpfn_ttm_unplug(struct vpfn_device *vdev);
 int vpfn_ttm_bo_init(struct vpfn_device *vdev, struct vpfn_bo *bo,
 		     struct ttm_placement *placement, u32 alignment, struct dma_resv *resv);
 bool vpfn_ttm_is_vpfn_bo(const struct ttm_buffer_object *tbo);
 u64 vpfn_ttm_addr(const struct ttm_resource *res);
-bool vpfn_ttm_is_visible(struct vpfn_device *vdev, const struct ttm_resource *res);
 int vpfn_ttm_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *res);
 u32 vpfn_ttm_place(struct ttm_buffer_object *tbo, u64 *offset);
 
@@ -383,9 +391,15 @@ void vpfn_bo_revoke_vram(struct vpfn_device *vdev);
 struct dma_buf *vpfn_gem_export(struct drm_gem_object *obj, int flags);
 struct drm_gem_object *vpfn_prime_import(struct drm_device *drm, struct dma_buf *dma_buf,
 					 const struct drm_gem_object_funcs *funcs);
+void vpfn_prime_unplug(struct vpfn_device *vdev);
+
+/* vpfn_fault.c */
+extern unsigned int vpfn_largest_leaf;
+unsigned int vpfn_max_order(void);
+vm_fault_t vpfn_vm_fault(struct vm_fault *vmf);
+vm_fault_t vpfn_vm_huge_fault(struct vm_fault *vmf, unsigned int order);
 
 /* vpfn_mmap.c */
-extern unsigned int vpfn_largest_leaf;
 extern const struct vm_operations_struct vpfn_vm_ops;
 int vpfn_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma);
 unsigned long vpfn_get_unmapped_area(struct file *file, unsigned long addr, unsigned long len,

@@ -90,21 +90,14 @@ int vpfn_gart_bind(struct vpfn_device *vdev, struct vpfn_tt *tt, unsigned long g
 	return ret;
 }
 
-/**
- * vpfn_gart_unbind - end what vpfn_gart_bind() began
- * @vdev: the device
- * @tt: the pages, which the engine does not use; nothing happens if they are not bound
- */
+/* End what vpfn_gart_bind() began. The engine does not use the pages. */
 void vpfn_gart_unbind(struct vpfn_device *vdev, struct vpfn_tt *tt)
 {
 	guard(mutex)(&vdev->gart_lock);
 	vpfn_gart_unbind_locked(vdev, tt);
 }
 
-/**
- * vpfn_gart_unbind_all - give back the DMA mappings of all buffers
- * @vdev: the device, after vpfn_engine_unplug()
- */
+/* Give back all DMA mappings, after vpfn_engine_unplug(). */
 void vpfn_gart_unbind_all(struct vpfn_device *vdev)
 {
 	struct vpfn_tt *tt, *next;

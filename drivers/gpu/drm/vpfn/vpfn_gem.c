@@ -55,13 +55,6 @@ static const struct drm_gem_object_funcs vpfn_gem_funcs = {
 	.vm_ops = &vpfn_vm_ops,
 };
 
-/**
- * vpfn_gem_import - &drm_driver.gem_prime_import
- * @drm: the device
- * @dma_buf: the dma-buf
- *
- * Return: a new reference to the GEM object for it, or an ERR_PTR.
- */
 struct drm_gem_object *vpfn_gem_import(struct drm_device *drm, struct dma_buf *dma_buf)
 {
 	return vpfn_prime_import(drm, dma_buf, &vpfn_gem_funcs);
@@ -83,14 +76,6 @@ static int vpfn_gem_create(struct drm_device *drm, struct drm_file *file, u64 si
 	return ret;
 }
 
-/**
- * vpfn_ioctl_gem_create - DRM_IOCTL_VPFN_GEM_CREATE, see there
- * @drm: the device
- * @data: struct drm_vpfn_gem_create
- * @file: DRM file of the caller
- *
- * Return: 0 or a negative errno.
- */
 int vpfn_ioctl_gem_create(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct vpfn_device *vdev = to_vpfn_device(drm);
@@ -113,14 +98,6 @@ int vpfn_ioctl_gem_create(struct drm_device *drm, void *data, struct drm_file *f
 	return vpfn_gem_create(drm, file, args->size, args->placement, args->flags, &args->handle);
 }
 
-/**
- * vpfn_ioctl_gem_mmap_offset - DRM_IOCTL_VPFN_GEM_MMAP_OFFSET, see there
- * @drm: the device
- * @data: struct drm_vpfn_gem_mmap_offset
- * @file: DRM file of the caller
- *
- * Return: 0 or a negative errno.
- */
 int vpfn_ioctl_gem_mmap_offset(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_vpfn_gem_mmap_offset *args = data;
@@ -131,14 +108,6 @@ int vpfn_ioctl_gem_mmap_offset(struct drm_device *drm, void *data, struct drm_fi
 	return drm_gem_ttm_dumb_map_offset(file, drm, args->handle, &args->offset);
 }
 
-/**
- * vpfn_ioctl_gem_info - DRM_IOCTL_VPFN_GEM_INFO, see there
- * @drm: the device
- * @data: struct drm_vpfn_gem_info
- * @file: DRM file of the caller
- *
- * Return: 0 or a negative errno.
- */
 int vpfn_ioctl_gem_info(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_vpfn_gem_info *args = data;
@@ -158,14 +127,6 @@ int vpfn_ioctl_gem_info(struct drm_device *drm, void *data, struct drm_file *fil
 	return 0;
 }
 
-/**
- * vpfn_dumb_create - &drm_driver.dumb_create
- * @file: DRM file of the caller
- * @drm: the device
- * @args: the dumb buffer
- *
- * Return: 0 or a negative errno.
- */
 int vpfn_dumb_create(struct drm_file *file, struct drm_device *drm,
 		     struct drm_mode_create_dumb *args)
 {
@@ -184,14 +145,7 @@ int vpfn_dumb_create(struct drm_file *file, struct drm_device *drm,
 			       DRM_VPFN_GEM_CREATE_CPU_ACCESS, &args->handle);
 }
 
-/**
- * vpfn_show_fdinfo - &drm_driver.show_fdinfo
- * @p: printer
- * @file: the DRM file
- *
- * Prints the keys of Documentation/gpu/drm-usage-stats.rst. Takes no reservation: the reader
- * would wait for the tasks that hold it.
- */
+/* No reservation is taken: the reader would wait for the tasks that hold it. */
 void vpfn_show_fdinfo(struct drm_printer *p, struct drm_file *file)
 {
 	const enum drm_gem_object_status supported = DRM_GEM_OBJECT_RESIDENT |

@@ -37,13 +37,7 @@ static void vpfn_queue_put(struct vpfn_queue *queue)
 	kref_put(&queue->refs, vpfn_queue_release);
 }
 
-/**
- * vpfn_queue_create - create a queue for jobs
- * @vdev: the device
- * @priority: of the jobs
- *
- * Return: the queue, to be given back by vpfn_queue_close(), or an ERR_PTR.
- */
+/* Create a queue for jobs, to be given back by vpfn_queue_close(). */
 struct vpfn_queue *vpfn_queue_create(struct vpfn_device *vdev, enum drm_sched_priority priority)
 {
 	struct drm_gpu_scheduler *sched = &vdev->sched;
@@ -108,22 +102,14 @@ int vpfn_queue_enter(struct vpfn_queue *queue)
 					atomic_add_unless(&queue->num_jobs, 1, VPFN_QUEUE_JOBS_MAX));
 }
 
-/**
- * vpfn_queue_leave - let a client have one more job again
- * @queue: the client's queue, after vpfn_queue_enter()
- */
+/* End what vpfn_queue_enter() began, if no job was created. */
 void vpfn_queue_leave(struct vpfn_queue *queue)
 {
 	atomic_dec(&queue->num_jobs);
 	wake_up(&queue->wait);
 }
 
-/**
- * vpfn_job_num_descs - how many descriptors a command needs
- * @length: bytes that it processes, or 0 for one that processes none
- *
- * Return: the number, at least 1.
- */
+/* The number of descriptors for a command that processes @length bytes */
 unsigned int vpfn_job_num_descs(u64 length)
 {
 	return max(DIV_ROUND_UP_ULL(length, VPFN_CHUNK_SIZE), 1);
@@ -209,10 +195,7 @@ err_free:
 	return ERR_PTR(ret);
 }
 
-/**
- * vpfn_job_abort - throw away a job that was not pushed
- * @job: from vpfn_job_create()
- */
+/* Throw away a job that was not pushed. */
 void vpfn_job_abort(struct vpfn_job *job)
 {
 	drm_sched_job_cleanup(&job->base);

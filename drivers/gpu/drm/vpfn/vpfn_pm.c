@@ -26,10 +26,7 @@ int vpfn_pm_get(struct vpfn_device *vdev)
 	return pm_runtime_resume_and_get(vdev->drm.dev);
 }
 
-/**
- * vpfn_pm_put - let the device sleep again
- * @vdev: the device
- */
+/* Let the device sleep again. */
 void vpfn_pm_put(struct vpfn_device *vdev)
 {
 	pm_runtime_mark_last_busy(vdev->drm.dev);

@@ -280,3 +280,28 @@ err_flush:
 	flush_workqueue(vdev->bdev.wq);
 	return ERR_PTR(ret);
 }
+
+/**
+ * vpfn_prime_unplug - unmap all imports
+ * @vdev: the device, after vpfn_engine_unplug()
+ *
+ * Their mappings belong to exporters, which go on.
+ */
+void vpfn_prime_unplug(struct vpfn_device *vdev)
+{
+	struct ttm_operation_ctx ctx = {};
+	struct ttm_lru_walk_arg arg = { .ctx = &ctx, .sleeping_lock = true };
+	struct ttm_bo_lru_cursor cursor;
+	struct ttm_buffer_object *tbo;
+	struct vpfn_tt *tt;
+
+	ttm_bo_lru_for_each_reserved_guarded(&cursor, ttm_manager_type(&vdev->bdev, TTM_PL_TT),
+					     &arg, tbo) {
+		if (tbo->type != ttm_bo_type_sg || !tbo->ttm || !tbo->ttm->sg)
+			continue;
+		tt = to_vpfn_tt(tbo->ttm);
+		vpfn_gart_unbind(vdev, tt);
+		dma_buf_unmap_attachment(tt->obj->import_attach, tt->base.sg, DMA_BIDIRECTIONAL);
+		tt->base.sg = NULL;
+	}
+}

@@ -440,14 +440,6 @@ static void vpfn_submission_free(struct vpfn_submission *sub)
 	kvfree(sub->cmds);
 }
 
-/**
- * vpfn_ioctl_submit - DRM_IOCTL_VPFN_SUBMIT, see there
- * @drm: the device
- * @data: struct drm_vpfn_submit
- * @file: DRM file of the caller
- *
- * Return: 0 or a negative errno.
- */
 int vpfn_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct vpfn_submission sub = { .file = file, .args = data };
@@ -485,14 +477,6 @@ out_free:
 	return ret;
 }
 
-/**
- * vpfn_ioctl_wait - DRM_IOCTL_VPFN_WAIT, see there
- * @drm: the device
- * @data: struct drm_vpfn_wait
- * @file: DRM file of the caller
- *
- * Return: 0 or a negative errno.
- */
 int vpfn_ioctl_wait(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_vpfn_wait *args = data;

@@ -14,12 +14,10 @@
  * fence. They go by TTM_PL_TT, if need be in two hops.
  */
 
-#include <linux/cgroup_dmem.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>
 #include <linux/dma-resv.h>
 #include <linux/mm.h>
-#include <linux/pci.h>
 #include <linux/pm_runtime.h>
 #include <linux/slab.h>
 
@@ -32,8 +30,6 @@
 #include <drm/ttm/ttm_range_manager.h>
 #include <drm/vpfn_drm.h>
 
-#include <kunit/visibility.h>
-
 #include "vpfn_drv.h"
 #include "vpfn_trace.h"
 
@@ -45,11 +41,6 @@ const struct ttm_place vpfn_ttm_gart_place = {
 	.mem_type = TTM_PL_TT,
 	.flags = TTM_PL_FLAG_TOPDOWN,
 };
-
-static struct vpfn_tt *to_vpfn_tt(struct ttm_tt *ttm)
-{
-	return container_of(ttm, struct vpfn_tt, base);
-}
 
 /* TTM calls this for the last reference, and when vpfn_ttm_bo_init() fails. */
 static void vpfn_ttm_bo_destroy(struct ttm_buffer_object *tbo)
@@ -67,30 +58,16 @@ static void vpfn_ttm_bo_destroy(struct ttm_buffer_object *tbo)
 	kfree(bo);
 }
 
-/**
- * vpfn_ttm_is_vpfn_bo - is a buffer object one of this driver's?
- * @tbo: the TTM buffer object, from an LRU list
- *
- * A pipelined move leaves the old place to a ghost object of TTM's, which is no struct vpfn_bo
- * and has no DRM device. TTM hands it to the driver as any other.
- *
- * Return: false for a ghost object.
+/*
+ * A pipelined move leaves the old place to a ghost object of TTM's, which is no struct vpfn_bo and
+ * has no DRM device. TTM hands it to the driver as any other.
  */
 bool vpfn_ttm_is_vpfn_bo(const struct ttm_buffer_object *tbo)
 {
 	return tbo->destroy == vpfn_ttm_bo_destroy;
 }
 
-/**
- * vpfn_ttm_bo_init - hand a new buffer to TTM
- * @vdev: the device
- * @bo: the buffer; freed if this fails
- * @placement: where it may begin
- * @alignment: in pages, of a place in VRAM
- * @resv: the reservation of the exporter, held, if the buffer is an import; else NULL
- *
- * Return: 0, or a negative errno, -ENOSPC or -ENOMEM if there is no room.
- */
+/* Hand a new buffer to TTM, which frees it if this fails. @resv is held, for an import. */
 int vpfn_ttm_bo_init(struct vpfn_device *vdev, struct vpfn_bo *bo,
 		     struct ttm_placement *placement, u32 alignment, struct dma_resv *resv)
 {
@@ -105,12 +82,7 @@ int vpfn_ttm_bo_init(struct vpfn_device *vdev, struct vpfn_bo *bo,
 	return ret;
 }
 
-/**
- * vpfn_ttm_addr - where does the engine find a resource?
- * @res: a resource in TTM_PL_VRAM or TTM_PL_TT
- *
- * Return: the engine address of its first byte.
- */
+/* The engine address of a resource in TTM_PL_VRAM or TTM_PL_TT */
 u64 vpfn_ttm_addr(const struct ttm_resource *res)
 {
 	u64 offset = (u64)res->start << PAGE_SHIFT;
@@ -118,28 +90,10 @@ u64 vpfn_ttm_addr(const struct ttm_resource *res)
 	return res->mem_type == TTM_PL_TT ? VPFN_GART_START + offset : offset;
 }
 
-/**
- * vpfn_ttm_is_visible - does the CPU reach all of a resource?
- * @vdev: the device
- * @res: a resource in TTM_PL_VRAM
- *
- * Return: true if it lies in the BAR.
- */
-bool vpfn_ttm_is_visible(struct vpfn_device *vdev, const struct ttm_resource *res)
-{
-	return ((u64)res->start << PAGE_SHIFT) + res->size <= vdev->visible_size;
-}
-EXPORT_SYMBOL_IF_KUNIT(vpfn_ttm_is_visible);
-
-/**
- * vpfn_ttm_place - where is a buffer at this moment?
- * @tbo: the buffer
- * @offset: if not NULL, its offset in bytes in that memory type
- *
- * Takes no reservation, so that it never waits. &ttm_device.lru_lock keeps the resource alive,
- * since ttm_resource_fini() takes it.
- *
- * Return: the memory type; TTM_PL_SYSTEM if the buffer has no place.
+/*
+ * Where a buffer is at this moment, TTM_PL_SYSTEM if it has no place, and at which @offset. Takes
+ * no reservation, so that it never waits: &ttm_device.lru_lock keeps the resource alive, since
+ * ttm_resource_fini() takes it.
  */
 u32 vpfn_ttm_place(struct ttm_buffer_object *tbo, u64 *offset)
 {
@@ -241,7 +195,7 @@ static bool vpfn_ttm_can_leave_vram(struct vpfn_device *vdev, const struct ttm_r
 {
 	return vpfn_ttm_has_room(vdev, TTM_PL_TT, res->size) ||
 	       vpfn_ttm_can_swap(vdev, res->size) ||
-	       (vpfn_ttm_is_visible(vdev, res) &&
+	       (vpfn_vram_is_visible(vdev, res) &&
 		vpfn_ttm_has_room(vdev, TTM_PL_VRAM, res->size));
 }
 
@@ -260,7 +214,7 @@ static bool vpfn_ttm_eviction_valuable(struct ttm_buffer_object *tbo,
 			return false;
 		/* Without the engine the CPU has to reach it. */
 		if (READ_ONCE(vdev->engine.wedged) &&
-		    (!vpfn_ttm_is_visible(vdev, res) || READ_ONCE(to_vpfn_bo(tbo)->lost)))
+		    (!vpfn_vram_is_visible(vdev, res) || READ_ONCE(to_vpfn_bo(tbo)->lost)))
 			return false;
 	} else if (tbo->type == ttm_bo_type_device && tbo->ttm && ttm_tt_is_populated(tbo->ttm)) {
 		/* A client could fill all memory with buffers that have left TTM_PL_TT. */
@@ -288,7 +242,7 @@ static void vpfn_ttm_evict_flags(struct ttm_buffer_object *tbo, struct ttm_place
 	placement->num_placement = ARRAY_SIZE(vdev->evict_places);
 	placement->placement = vdev->evict_places;
 	/* Only a buffer in the BAR makes room by going to the rest of VRAM. */
-	if (!vpfn_ttm_is_visible(vdev, tbo->resource)) {
+	if (!vpfn_vram_is_visible(vdev, tbo->resource)) {
 		placement->num_placement--;
 		placement->placement++;
 	}
@@ -456,7 +410,7 @@ int vpfn_ttm_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *res)
 		return -EIO;
 	if (res->mem_type != TTM_PL_VRAM)
 		return 0;
-	if (!vpfn_ttm_is_visible(vdev, res))
+	if (!vpfn_vram_is_visible(vdev, res))
 		return -EINVAL;
 
 	res->bus.offset = vdev->vram_base + ((u64)res->start << PAGE_SHIFT);
@@ -476,77 +430,9 @@ static const struct ttm_device_funcs vpfn_ttm_funcs = {
 	.io_mem_reserve = vpfn_ttm_io_mem_reserve,
 };
 
-/**
- * vpfn_ttm_unplug - give back all DMA mappings
- * @vdev: the device, after vpfn_engine_unplug()
- *
- * The buffers and their pages stay.
- */
-void vpfn_ttm_unplug(struct vpfn_device *vdev)
-{
-	struct ttm_operation_ctx ctx = {};
-	struct ttm_lru_walk_arg arg = { .ctx = &ctx, .sleeping_lock = true };
-	struct ttm_bo_lru_cursor cursor;
-	struct ttm_buffer_object *tbo;
-	struct vpfn_tt *tt;
-
-	/* An import's mapping is its exporter's to end, under the shared reservation. */
-	ttm_bo_lru_for_each_reserved_guarded(&cursor, ttm_manager_type(&vdev->bdev, TTM_PL_TT),
-					     &arg, tbo) {
-		if (tbo->type != ttm_bo_type_sg || !tbo->ttm || !tbo->ttm->sg)
-			continue;
-		tt = to_vpfn_tt(tbo->ttm);
-		vpfn_gart_unbind(vdev, tt);
-		dma_buf_unmap_attachment(tt->obj->import_attach, tt->base.sg, DMA_BIDIRECTIONAL);
-		tt->base.sg = NULL;
-	}
-
-	vpfn_gart_unbind_all(vdev);
-}
-
-static const struct dmem_cgroup_ops vpfn_dmem_ops = {
-	.reclaim = ttm_resource_manager_dmem_reclaim,
-};
-
-/*
- * With the device, not with the last DRM file: a card that is bound again would have two
- * regions of one name, and limits would bind only the first.
- */
-static void vpfn_ttm_unregister_region(void *data)
-{
-	struct ttm_resource_manager *man = data;
-	struct dmem_cgroup_region *region = man->cg;
-
-	ttm_resource_manager_set_dmem_region(man, NULL);
-	dmem_cgroup_unregister_region(region);
-}
-
-static int vpfn_ttm_register_region(struct vpfn_device *vdev)
-{
-	struct ttm_resource_manager *man = ttm_manager_type(&vdev->bdev, TTM_PL_VRAM);
-	const struct dmem_cgroup_init init = {
-		.size = vdev->vram_size,
-		.ops = &vpfn_dmem_ops,
-		.reclaim_priv = man,
-	};
-	struct dmem_cgroup_region *region;
-
-	region = dmem_cgroup_register_region(&init, "drm/%s/vram", vdev->drm.unique);
-	if (IS_ERR(region))
-		return PTR_ERR(region);
-
-	ttm_resource_manager_set_dmem_region(man, region);
-	return devm_add_action_or_reset(vdev->drm.dev, vpfn_ttm_unregister_region, man);
-}
-
 static void vpfn_ttm_fini(struct drm_device *drm, void *data)
 {
 	ttm_device_fini(data);
-}
-
-static void vpfn_ttm_fini_vram(struct drm_device *drm, void *data)
-{
-	ttm_range_man_fini(data, TTM_PL_VRAM);
 }
 
 /* The last buffers may still wait for their fences in TTM's workqueue. */
@@ -558,33 +444,8 @@ static void vpfn_ttm_fini_tt(struct drm_device *drm, void *data)
 	ttm_range_man_fini(bdev, TTM_PL_TT);
 }
 
-static int vpfn_ttm_init_managers(struct vpfn_device *vdev)
-{
-	struct ttm_device *bdev = &vdev->bdev;
-	/* Half of the memory, as TTM allows before it begins to swap. */
-	u64 tt_pages = min(vdev->gart_size >> PAGE_SHIFT, totalram_pages() / 2);
-	int ret;
-
-	vdev->evict_places[0].mem_type = TTM_PL_VRAM;
-	vdev->evict_places[0].flags = TTM_PL_FLAG_CONTIGUOUS | TTM_PL_FLAG_DESIRED;
-	vdev->evict_places[0].fpfn = vdev->visible_size >> PAGE_SHIFT;
-	vdev->evict_places[1] = vpfn_ttm_gart_place;
-
-	ret = ttm_range_man_init(bdev, TTM_PL_VRAM, false, vdev->vram_size >> PAGE_SHIFT);
-	if (ret)
-		return ret;
-	ret = drmm_add_action_or_reset(&vdev->drm, vpfn_ttm_fini_vram, bdev);
-	if (ret)
-		return ret;
-
-	ret = ttm_range_man_init(bdev, TTM_PL_TT, true, tt_pages);
-	if (ret)
-		return ret;
-	return drmm_add_action_or_reset(&vdev->drm, vpfn_ttm_fini_tt, bdev);
-}
-
 /**
- * vpfn_ttm_init - take over the VRAM BAR and set up TTM
+ * vpfn_ttm_init - set up TTM
  * @vdev: the device, with the sizes of its memories and its engine
  *
  * TTM and its managers live until the last DRM file is closed, since files may hold buffers of
@@ -595,33 +456,31 @@ static int vpfn_ttm_init_managers(struct vpfn_device *vdev)
 int vpfn_ttm_init(struct vpfn_device *vdev)
 {
 	struct drm_device *drm = &vdev->drm;
-	struct pci_dev *pdev = to_pci_dev(drm->dev);
 	int ret;
-
-	ret = pcim_request_region(pdev, VPFN_BAR_VRAM, KBUILD_MODNAME);
-	if (ret)
-		return dev_err_probe(&pdev->dev, ret, "cannot reserve the VRAM BAR\n");
-
-	/* On x86 with PAT this, not vm_page_prot, makes user mappings write-combined. */
-	vdev->vram_base = pci_resource_start(pdev, VPFN_BAR_VRAM);
-	ret = devm_arch_io_reserve_memtype_wc(&pdev->dev, vdev->vram_base, vdev->visible_size);
-	if (ret)
-		return dev_err_probe(&pdev->dev, ret, "cannot make VRAM write-combined\n");
 
 	ret = ttm_device_init(&vdev->bdev, &vpfn_ttm_funcs, drm->dev, drm->anon_inode->i_mapping,
 			      drm->vma_offset_manager,
 			      TTM_ALLOCATION_PROPAGATE_ENOSPC |
 			      TTM_ALLOCATION_POOL_BENEFICIAL_ORDER(PMD_ORDER));
 	if (ret)
-		return dev_err_probe(&pdev->dev, ret, "cannot set up TTM\n");
+		return dev_err_probe(drm->dev, ret, "cannot set up TTM\n");
 	ret = drmm_add_action_or_reset(drm, vpfn_ttm_fini, &vdev->bdev);
 	if (ret)
 		return ret;
 
-	ret = vpfn_ttm_init_managers(vdev);
-	if (!ret)
-		ret = vpfn_ttm_register_region(vdev);
+	ret = vpfn_vram_init(vdev);
 	if (ret)
-		return dev_err_probe(&pdev->dev, ret, "cannot set up the memory managers\n");
-	return 0;
+		return ret;
+
+	vdev->evict_places[0].mem_type = TTM_PL_VRAM;
+	vdev->evict_places[0].flags = TTM_PL_FLAG_CONTIGUOUS | TTM_PL_FLAG_DESIRED;
+	vdev->evict_places[0].fpfn = vdev->visible_size >> PAGE_SHIFT;
+	vdev->evict_places[1] = vpfn_ttm_gart_place;
+
+	/* At most half of the memory, as TTM allows before it begins to swap. */
+	ret = ttm_range_man_init(&vdev->bdev, TTM_PL_TT, true,
+				 min(vdev->gart_size >> PAGE_SHIFT, totalram_pages() / 2));
+	if (ret)
+		return dev_err_probe(drm->dev, ret, "cannot set up the GART manager\n");
+	return drmm_add_action_or_reset(drm, vpfn_ttm_fini_tt, &vdev->bdev);
 }

@@ -109,20 +109,20 @@ static void vpfn_test_is_visible(struct kunit *test)
 	struct vpfn_device *vdev = vpfn_test_device(test);
 	struct ttm_resource res = { .mem_type = TTM_PL_VRAM, .size = PAGE_SIZE };
 
-	KUNIT_EXPECT_TRUE(test, vpfn_ttm_is_visible(vdev, &res));
+	KUNIT_EXPECT_TRUE(test, vpfn_vram_is_visible(vdev, &res));
 	res.start = VISIBLE_PFN - 1;
-	KUNIT_EXPECT_TRUE(test, vpfn_ttm_is_visible(vdev, &res));
+	KUNIT_EXPECT_TRUE(test, vpfn_vram_is_visible(vdev, &res));
 	res.size = 2 * PAGE_SIZE;
-	KUNIT_EXPECT_FALSE(test, vpfn_ttm_is_visible(vdev, &res));
+	KUNIT_EXPECT_FALSE(test, vpfn_vram_is_visible(vdev, &res));
 	res.start = VISIBLE_PFN;
 	res.size = PAGE_SIZE;
-	KUNIT_EXPECT_FALSE(test, vpfn_ttm_is_visible(vdev, &res));
+	KUNIT_EXPECT_FALSE(test, vpfn_vram_is_visible(vdev, &res));
 
 	res.start = 0;
 	res.size = SZ_64M;
-	KUNIT_EXPECT_TRUE(test, vpfn_ttm_is_visible(vdev, &res));
+	KUNIT_EXPECT_TRUE(test, vpfn_vram_is_visible(vdev, &res));
 	res.size = SZ_64M + PAGE_SIZE;
-	KUNIT_EXPECT_FALSE(test, vpfn_ttm_is_visible(vdev, &res));
+	KUNIT_EXPECT_FALSE(test, vpfn_vram_is_visible(vdev, &res));
 }
 
 static struct kunit_case vpfn_bo_cases[] = {
