@@ -290,6 +290,8 @@ static void test_swap_mapped(void)
 		set.contents[i] = vpfn_content_words(100 + i);
 		vpfn_content_write(&set.contents[i], maps[i], 0, size);
 	}
+	/* The touch has brought some back to device memory. */
+	igt_assert_eq(vpfn_evict(arena.fd), 0);
 	swap_out(&set);
 	for (unsigned int i = 0; i < set.count; i++)
 		munmap(maps[i], set.bos[i].size);
