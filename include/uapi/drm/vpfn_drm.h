@@ -76,12 +76,17 @@ struct drm_vpfn_get_param {
  *
  * @placement says where the engine may find the buffer; with both bits that is
  * device memory while there is room. Under pressure a buffer of either kind may
- * be moved to system memory, and swapped out from there, until somebody needs it.
+ * be moved to system memory, and swapped out from there. The next job that uses
+ * it brings it back.
+ *
+ * System memory is allocated by the first use: a job or a CPU access. If there is
+ * no room then, the job is refused with -ENOSPC or -ENOMEM, and a CPU access
+ * raises SIGBUS, or, if the kernel has no memory at all, waits for the OOM killer.
  *
  * Errors: -EINVAL if @size is zero or no multiple of the page size or if
  * @placement is zero, -E2BIG if @size exceeds the memory of every allowed
- * placement, -ENOSPC or -ENOMEM if there is no room even after others were
- * evicted.
+ * placement, -ENOSPC or -ENOMEM if there is no room in device memory even after
+ * other buffers were evicted.
  */
 struct drm_vpfn_gem_create {
 	/** @size: in, size in bytes, a multiple of the page size */
@@ -189,6 +194,9 @@ struct drm_vpfn_sync {
 
 /**
  * struct drm_vpfn_submit - give the engine a job
+ *
+ * A file may have 64 jobs in flight. DRM_IOCTL_VPFN_SUBMIT waits, until a signal
+ * comes, for one of them to end before it takes another one.
  *
  * The commands run in order, as one job: after all @in_syncs, after earlier jobs
  * of this file, and, per buffer, after whoever writes what the job reads and
