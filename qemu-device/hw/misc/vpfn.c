@@ -102,7 +102,6 @@ struct VpfnState {
     MemoryRegion all_vram;
     AddressSpace vram_as;
     MemoryRegion *vram;
-    const uint8_t *vram_host;
 
     /* STATUS is worked out when it is read */
     uint32_t regs[VPFN_NUM_REGS];
@@ -179,16 +178,12 @@ static bool vpfn_is_busy(VpfnState *s)
            s->regs[R(RING_HEAD)] != s->regs[R(RING_TAIL)];
 }
 
-static int64_t vpfn_next_slice(void)
-{
-    return qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) + VPFN_SLICE_DELAY_NS;
-}
-
-/* A doorbell must not put off a slice that is due. */
+/* A doorbell does not put off a slice that is due. */
 static void vpfn_schedule(VpfnState *s)
 {
-    if (vpfn_is_busy(s) && !s->hang && !timer_pending(&s->timer)) {
-        timer_mod(&s->timer, vpfn_next_slice());
+    if (vpfn_is_busy(s) && !s->hang) {
+        timer_mod_anticipate_ns(&s->timer, VPFN_SLICE_DELAY_NS +
+                                qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
     }
 }
 
@@ -268,12 +263,6 @@ static bool vpfn_has_src(const VpfnDesc *d)
     return d->op == VPFN_OP_COPY || d->op == VPFN_OP_CRC32C;
 }
 
-/* Bytes that the descriptor writes */
-static uint64_t vpfn_dst_length(const VpfnDesc *d)
-{
-    return d->op == VPFN_OP_CRC32C ? VPFN_CRC_SIZE : d->length;
-}
-
 /* Fields that the operation or another field makes meaningless must be 0. */
 static bool vpfn_desc_is_clean(const uint8_t *raw, const VpfnDesc *d)
 {
@@ -284,12 +273,6 @@ static bool vpfn_desc_is_clean(const uint8_t *raw, const VpfnDesc *d)
            (d->op == VPFN_OP_FILL || !d->pattern) &&
            !lduw_le_p(raw + VPFN_DESC_PAD) &&
            buffer_is_zero(raw + VPFN_DESC_END, VPFN_DESC_SIZE - VPFN_DESC_END);
-}
-
-static bool vpfn_length_is_valid(const VpfnDesc *d)
-{
-    return d->op == VPFN_OP_NOP ? !d->length
-                                : d->length - 1 < VPFN_LENGTH_MAX;
 }
 
 static bool vpfn_is_gart(uint64_t addr)
@@ -309,6 +292,7 @@ static bool vpfn_operand_is_valid(VpfnState *s, uint64_t addr, uint64_t length)
 static uint32_t vpfn_check(VpfnState *s, uint64_t *addr)
 {
     const VpfnDesc *d = &s->desc;
+    uint64_t dst_length = d->op == VPFN_OP_CRC32C ? VPFN_CRC_SIZE : d->length;
 
     *addr = 0;
     if (d->op > VPFN_OP_CRC32C) {
@@ -317,7 +301,7 @@ static uint32_t vpfn_check(VpfnState *s, uint64_t *addr)
     if (!vpfn_desc_is_clean(s->raw_desc, d)) {
         return VPFN_ERROR_RESERVED;
     }
-    if (!vpfn_length_is_valid(d)) {
+    if (d->op == VPFN_OP_NOP ? d->length : d->length - 1 >= VPFN_LENGTH_MAX) {
         return VPFN_ERROR_LENGTH;
     }
     if (vpfn_has_src(d) && !vpfn_operand_is_valid(s, d->src, d->length)) {
@@ -325,7 +309,7 @@ static uint32_t vpfn_check(VpfnState *s, uint64_t *addr)
         return VPFN_ERROR_ADDRESS;
     }
     /* That of a NOP is 0 bytes at address 0. */
-    if (!vpfn_operand_is_valid(s, d->dst, vpfn_dst_length(d))) {
+    if (!vpfn_operand_is_valid(s, d->dst, dst_length)) {
         *addr = d->dst;
         return VPFN_ERROR_ADDRESS;
     }
@@ -400,23 +384,16 @@ static bool vpfn_gart_rw(VpfnState *s, uint64_t addr, uint64_t length,
     return true;
 }
 
-static bool vpfn_read(VpfnState *s, uint64_t addr, uint64_t length)
+/* Between the buffer and at most VPFN_STEP_SIZE bytes of an operand */
+static bool vpfn_rw(VpfnState *s, uint64_t addr, uint64_t length,
+                    DMADirection dir)
 {
     if (vpfn_is_gart(addr)) {
-        return vpfn_gart_rw(s, addr, length, DMA_DIRECTION_TO_DEVICE);
-    }
-    memcpy(s->buffer, s->vram_host + addr, length);
-    return true;
-}
-
-static bool vpfn_write(VpfnState *s, uint64_t addr, uint64_t length)
-{
-    if (vpfn_is_gart(addr)) {
-        return vpfn_gart_rw(s, addr, length, DMA_DIRECTION_FROM_DEVICE);
+        return vpfn_gart_rw(s, addr, length, dir);
     }
     /* Cannot fail: the address space is RAM throughout. */
-    address_space_write(&s->vram_as, addr, MEMTXATTRS_UNSPECIFIED, s->buffer,
-                        length);
+    address_space_rw(&s->vram_as, addr, MEMTXATTRS_UNSPECIFIED, s->buffer,
+                     length, dir == DMA_DIRECTION_FROM_DEVICE);
     return true;
 }
 
@@ -429,29 +406,17 @@ static bool vpfn_runs_backward(const VpfnDesc *d)
            d->dst - d->src < d->length;
 }
 
-static uint64_t vpfn_step_cost(const VpfnDesc *d, uint64_t length)
+/* Every step begins at a multiple of the pattern's size. */
+static void vpfn_expand_pattern(VpfnState *s, uint64_t length)
 {
-    if (d->op == VPFN_OP_CRC32C) {
-        return length * VPFN_COST_CRC;
-    }
-    if (vpfn_is_gart(d->src) || vpfn_is_gart(d->dst)) {
-        return length * VPFN_COST_GART;
-    }
-    return length;
-}
-
-/* @length bytes of the pattern, of which the first is byte @offset */
-static void vpfn_expand_pattern(VpfnState *s, uint64_t offset, uint64_t length)
-{
-    uint32_t pattern = ror32(s->desc.pattern, offset % 4 * 8);
     uint64_t i;
 
-    for (i = 0; i < length; i += sizeof(pattern)) {
-        stl_le_p(s->buffer + i, pattern);
+    for (i = 0; i < length; i += sizeof(s->desc.pattern)) {
+        stl_le_p(s->buffer + i, s->desc.pattern);
     }
 }
 
-/* Whole steps, so that source and destination may overlap */
+/* All is read before any is written, so that operands may overlap. */
 static void vpfn_step(VpfnState *s, int64_t *budget)
 {
     const VpfnDesc *d = &s->desc;
@@ -459,18 +424,22 @@ static void vpfn_step(VpfnState *s, int64_t *budget)
     uint64_t offset = vpfn_runs_backward(d) ? d->length - s->done - length
                                             : s->done;
 
-    *budget -= vpfn_step_cost(d, length);
+    bool gart = vpfn_is_gart(d->src) || vpfn_is_gart(d->dst);
+
+    *budget -= length * (d->op == VPFN_OP_CRC32C ? VPFN_COST_CRC :
+                         gart ? VPFN_COST_GART : 1);
 
     if (d->op == VPFN_OP_FILL) {
-        vpfn_expand_pattern(s, offset, length);
-    } else if (!vpfn_read(s, d->src + offset, length)) {
+        vpfn_expand_pattern(s, length);
+    } else if (!vpfn_rw(s, d->src + offset, length, DMA_DIRECTION_TO_DEVICE)) {
         return;
     }
 
     if (d->op == VPFN_OP_CRC32C) {
         /* crc32c() inverts its result, which is not the last one yet */
         s->crc = ~crc32c(s->crc, s->buffer, length);
-    } else if (!vpfn_write(s, d->dst + offset, length)) {
+    } else if (!vpfn_rw(s, d->dst + offset, length,
+                        DMA_DIRECTION_FROM_DEVICE)) {
         return;
     }
     s->done += length;
@@ -517,7 +486,7 @@ static void vpfn_finish(VpfnState *s)
 
     if (d->op == VPFN_OP_CRC32C) {
         stl_le_p(s->buffer, ~s->crc);
-        if (!vpfn_write(s, d->dst, VPFN_CRC_SIZE)) {
+        if (!vpfn_rw(s, d->dst, VPFN_CRC_SIZE, DMA_DIRECTION_FROM_DEVICE)) {
             return;
         }
     }
@@ -707,20 +676,17 @@ static void vpfn_show_bars(VpfnState *s)
 
 static uint32_t vpfn_config_read(PCIDevice *pdev, uint32_t addr, int len)
 {
-    if (VPFN(pdev)->gone) {
-        return UINT32_MAX;
-    }
-    return pci_default_read_config(pdev, addr, len);
+    return VPFN(pdev)->gone ? UINT32_MAX
+                            : pci_default_read_config(pdev, addr, len);
 }
 
 static void vpfn_config_write(PCIDevice *pdev, uint32_t addr, uint32_t val,
                               int len)
 {
-    if (VPFN(pdev)->gone) {
-        return;
+    if (!VPFN(pdev)->gone) {
+        pci_default_write_config(pdev, addr, val, len);
+        pcie_cap_flr_write_config(pdev, addr, val, len);
     }
-    pci_default_write_config(pdev, addr, val, len);
-    pcie_cap_flr_write_config(pdev, addr, val, len);
 }
 
 /* Injected faults */
@@ -817,9 +783,7 @@ static uint32_t vpfn_vram_flags(void)
 
 static MemoryRegion *vpfn_init_own_vram(VpfnState *s, Error **errp)
 {
-    if (!s->vram_size) {
-        s->vram_size = VPFN_VRAM_SIZE_DEFAULT;
-    }
+    s->vram_size = s->vram_size ?: VPFN_VRAM_SIZE_DEFAULT;
     if (!vpfn_check_size(s->vram_size, VPFN_SIZE_MAX, "vram-size", errp) ||
         !memory_region_init_ram_flags_nomigrate(&s->own_vram, OBJECT(s),
                                                 "vpfn.vram", s->vram_size,
@@ -911,7 +875,6 @@ static void vpfn_init_engine(VpfnState *s)
     memory_region_init_alias(&s->all_vram, OBJECT(s), "vpfn.all-vram", s->vram,
                              0, s->vram_size);
     address_space_init(&s->vram_as, &s->all_vram, "vpfn.vram");
-    s->vram_host = memory_region_get_ram_ptr(s->vram);
     timer_init_ns(&s->timer, QEMU_CLOCK_VIRTUAL, vpfn_timer, s);
 
     s->regs[R(ID)] = VPFN_ID;
@@ -924,16 +887,13 @@ static void vpfn_init_engine(VpfnState *s)
 static void vpfn_realize(PCIDevice *pdev, Error **errp)
 {
     VpfnState *s = VPFN(pdev);
-    unsigned vector;
 
     s->vram = s->memdev ? vpfn_find_backend(s, errp)
                         : vpfn_init_own_vram(s, errp);
     if (!s->vram) {
         return;
     }
-    if (!s->visible_size) {
-        s->visible_size = s->vram_size;
-    }
+    s->visible_size = s->visible_size ?: s->vram_size;
     if (!vpfn_check_size(s->visible_size, s->vram_size, "visible-vram-size",
                          errp) ||
         !vpfn_check_size(s->gart_size, VPFN_SIZE_MAX, "gart-size", errp) ||
@@ -946,9 +906,8 @@ static void vpfn_realize(PCIDevice *pdev, Error **errp)
         host_memory_backend_set_mapped(s->memdev, true);
     }
     vmstate_register_ram(s->vram, DEVICE(s));
-    for (vector = 0; vector < VPFN_NUM_VECTORS; vector++) {
-        msix_vector_use(pdev, vector);
-    }
+    msix_vector_use(pdev, VPFN_VECTOR_FENCE);
+    msix_vector_use(pdev, VPFN_VECTOR_ERROR);
     vpfn_init_engine(s);
     vpfn_init_bars(s);
 
@@ -995,15 +954,12 @@ static bool vpfn_engine_is_valid(VpfnState *s)
 static bool vpfn_regs_are_valid(VpfnState *s)
 {
     uint32_t ints = s->regs[R(INT_STATUS)] | s->regs[R(INT_ENABLE)];
-    unsigned i;
 
-    for (i = R(GART_BASE_LO); i <= R(RING_BASE_HI); i++) {
-        if (s->regs[i] & ~vpfn_setup_bits[i]) {
-            return false;
-        }
-    }
     return s->regs[R(CTRL)] <= VPFN_CTRL_ENABLE &&
-           s->regs[R(ERROR)] <= VPFN_ERROR_DMA && !(ints & ~VPFN_INT_ALL);
+           s->regs[R(ERROR)] <= VPFN_ERROR_DMA &&
+           s->regs[R(GART_BASE_LO)] % VPFN_GART_PAGE_SIZE == 0 &&
+           s->regs[R(RING_BASE_LO)] % VPFN_DESC_SIZE == 0 &&
+           !(ints & ~VPFN_INT_ALL);
 }
 
 static int vpfn_post_load(void *opaque, int version_id)
@@ -1017,9 +973,8 @@ static int vpfn_post_load(void *opaque, int version_id)
         return -EINVAL;
     }
 
-    if (timer_pending(&s->timer)) {
-        timer_mod_anticipate_ns(&s->timer, vpfn_next_slice());
-    }
+    /* Brings a deadline that is too late forward. */
+    vpfn_schedule(s);
     vpfn_show_bars(s);
     return 0;
 }

@@ -632,6 +632,8 @@ static void test_identity(void)
     g_assert_cmphex(qpci_config_readw(v->pdev, PCI_CLASS_DEVICE), ==, 0x0380);
     g_assert_cmphex(qpci_config_readb(v->pdev, PCI_REVISION_ID), ==, 3);
     g_assert_cmphex(qpci_config_readb(v->pdev, PCI_INTERRUPT_PIN), ==, 0);
+    g_assert_cmphex(qpci_config_readl(v->pdev, PCI_SUBSYSTEM_VENDOR_ID), ==,
+                    0x11001af4);
 
     /* Low bits: type; a 64-bit prefetchable BAR has 0xc */
     write_command(v, 0);
