@@ -78,7 +78,7 @@ tests_exist() {
 	local test
 
 	while read -r test; do
-		grep -qF "qtest_add_func(\"vpfn/$test\"" "$qtest" ||
+		grep -qF "\"vpfn/$test\"" "$qtest" ||
 			complain "$spec names a test that $qtest lacks: $test"
 	done < <(sed -n '/^Tests$/,$p' "$spec" | grep -oE "$test_name" | tr -d '`')
 }
