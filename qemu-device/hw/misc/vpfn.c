@@ -36,7 +36,6 @@ OBJECT_DECLARE_SIMPLE_TYPE(VpfnState, VPFN)
 #define VPFN_GART_SIZE_DEFAULT  (2 * GiB)
 
 #define VPFN_PCIE_CAP_OFFSET    0x80
-
 #define VPFN_INT_ALL            (VPFN_INT_FENCE | VPFN_INT_ERROR)
 
 #define VPFN_NUM_REGS           (VPFN_REG_INT_ENABLE / 4 + 1)
@@ -62,7 +61,6 @@ OBJECT_DECLARE_SIMPLE_TYPE(VpfnState, VPFN)
 #define VPFN_COST_FETCH         (4 * KiB)
 #define VPFN_COST_GART          4
 #define VPFN_COST_CRC           8
-
 #define VPFN_STEP_SIZE          (64 * KiB)
 
 typedef struct VpfnDesc {
@@ -140,16 +138,14 @@ static void vpfn_set_interrupts(VpfnState *s, uint32_t status, uint32_t enable)
     uint32_t before = s->regs[R(INT_STATUS)] & s->regs[R(INT_ENABLE)];
     uint32_t due = status & enable & ~before;
     PCIDevice *pdev = PCI_DEVICE(s);
-    unsigned vector;
 
     trace_vpfn_interrupt(status, enable);
     s->regs[R(INT_STATUS)] = status;
     s->regs[R(INT_ENABLE)] = enable;
 
-    for (vector = 0; vector < VPFN_NUM_VECTORS; vector++) {
-        if (!(due & BIT(vector))) {
-            continue;
-        }
+    for (; due; due &= due - 1) {
+        unsigned vector = ctz32(due);
+
         trace_vpfn_message(vector, s->lost_interrupts > 0);
         if (s->lost_interrupts) {
             s->lost_interrupts--;
@@ -472,7 +468,6 @@ static void vpfn_start(VpfnState *s, int64_t *budget)
         return;
     }
     if (s->dma_error && --s->dma_error == 0) {
-        trace_vpfn_inject_dma_error(head);
         vpfn_fail(s, VPFN_ERROR_DMA, 0);
         return;
     }
@@ -502,8 +497,7 @@ static void vpfn_finish(VpfnState *s)
     }
 }
 
-/* Runs a slice. */
-static void vpfn_timer(void *opaque)
+static void vpfn_run_slice(void *opaque)
 {
     VpfnState *s = opaque;
     int64_t budget = VPFN_SLICE_BUDGET;
@@ -775,7 +769,7 @@ static uint32_t vpfn_vram_flags(void)
     g_autofree char *mode = NULL;
 
     if (g_file_get_contents("/proc/sys/vm/overcommit_memory", &mode, NULL,
-                            NULL) && mode[0] != '2') {
+                            NULL) && (mode[0] == '0' || mode[0] == '1')) {
         return RAM_NORESERVE;
     }
     return 0;
@@ -875,7 +869,7 @@ static void vpfn_init_engine(VpfnState *s)
     memory_region_init_alias(&s->all_vram, OBJECT(s), "vpfn.all-vram", s->vram,
                              0, s->vram_size);
     address_space_init(&s->vram_as, &s->all_vram, "vpfn.vram");
-    timer_init_ns(&s->timer, QEMU_CLOCK_VIRTUAL, vpfn_timer, s);
+    timer_init_ns(&s->timer, QEMU_CLOCK_VIRTUAL, vpfn_run_slice, s);
 
     s->regs[R(ID)] = VPFN_ID;
     s->regs[R(REVISION)] = VPFN_REVISION;

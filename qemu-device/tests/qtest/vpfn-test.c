@@ -2143,6 +2143,7 @@ static void test_inject_dma_error(Vpfn *v)
     submit(v, &nop);
     run(v);
     assert_stopped(v, VPFN_ERROR_DMA, 0);
+    g_assert_cmphex(error_addr(v), ==, 0);
     g_assert_cmpint(get_fault(v, "x-inject-dma-error"), ==, 0);
     reset_engine(v);
     enable(v);
