@@ -1889,8 +1889,8 @@ static void enable_ecam(Vpfn *v)
     g_free(host);
 }
 
-/* DMA does not get there: it cannot reset any device. */
-static void test_flr_by_dma(Vpfn *v)
+/* DMA does not get there, be it the device's own or another one's. */
+static void test_config_space(Vpfn *v)
 {
     uint8_t exp = qpci_find_capability(v->pdev, PCI_CAP_ID_EXP, 0);
 
@@ -1899,6 +1899,7 @@ static void test_flr_by_dma(Vpfn *v)
     assert_unreachable(v, ecam_addr(0, GPU_DEVFN, exp + PCI_EXP_DEVCTL),
                        PCI_EXP_DEVCTL_BCR_FLR);
     assert_unreachable(v, ecam_addr(0, GPU_DEVFN, PCI_COMMAND), 0);
+    assert_unreachable(v, ecam_addr(0, 0, PCI_COMMAND), 0);
 }
 
 static void test_flr_by_message(Vpfn *v)
@@ -2719,7 +2720,7 @@ static const TestCase tests[] = {
 
     { "vpfn/dma/own-bars", test_own_bars },
     { "vpfn/dma/peer", .alone = test_peer },
-    { "vpfn/dma/config-space", test_flr_by_dma },
+    { "vpfn/dma/config-space", test_config_space },
 
     { "vpfn/ring/wrap", test_ring_wrap },
     { "vpfn/ring/sizes", .alone = test_ring_sizes },
