@@ -132,5 +132,9 @@ if ! found "$result" || ! found "$work"; then
 	rm -rf "$result"
 	mv "$new" "$result"
 fi
-[ "${1:-}" != --tree ] || result=$work/tree
+# Another work tree's state of the device may have been built from it since
+if [ "${1:-}" = --tree ]; then
+	prepare_tree "$source" "$work/tree"
+	result=$work/tree
+fi
 echo "$result"
