@@ -2325,6 +2325,19 @@ static void test_migrate_copy(void)
     end(v);
 }
 
+/* No work is left, and no timer, which the destination would refuse. */
+static void test_migrate_taken_back(void)
+{
+    Vpfn *v = start();
+
+    g_free(start_long_copy(v));
+    set_reg(v, VPFN_REG_RING_TAIL, 0);
+    v->tail = 0;
+    v = migrate(v);
+    execute(v, &nop);
+    end(v);
+}
+
 /* Pages in reverse order on both sides */
 static void test_migrate_gart(void)
 {
@@ -2768,6 +2781,7 @@ static const TestCase tests[] = {
     { "vpfn/inject/from-start", .alone = test_inject_from_start },
 
     { "vpfn/migrate/copy", .alone = test_migrate_copy },
+    { "vpfn/migrate/taken-back", .alone = test_migrate_taken_back },
     { "vpfn/migrate/gart", .alone = test_migrate_gart },
     { "vpfn/migrate/crc", .alone = test_migrate_crc },
     { "vpfn/migrate/interrupts", .alone = test_migrate_interrupts },
