@@ -694,7 +694,7 @@ static void test_unbind(void (*put)(struct objects *objects, struct late *late,
 	struct call call = {};
 	int err, ret, unbound;
 	struct late late;
-	bool waits;
+	bool waited;
 
 	igt_install_exit_handler(bring_back);
 	late_open(&late);
@@ -709,7 +709,7 @@ static void test_unbind(void (*put)(struct objects *objects, struct late *late,
 	err = vpfn_thread_finish(&unbinder, &unbound);
 
 	/* Now the memory comes, be it in time or not. */
-	waits = !caller.done;
+	waited = !caller.done;
 	late_come(&late);
 	if (err)
 		igt_assert_eq(vpfn_thread_finish(&unbinder, &unbound), 0);
