@@ -720,7 +720,7 @@ static void test_unbind(void (*put)(struct objects *objects, struct late *late,
 
 	igt_assert_f(!err, "the card is not unbound while user memory does not come\n");
 	igt_assert_eq(unbound, 0);
-	igt_assert(waits);
+	igt_assert(waited);
 	if (call.request == DRM_IOCTL_VPFN_SUBMIT)
 		igt_assert_eq(ret, -ENODEV);
 }
