@@ -106,16 +106,18 @@ int vpfn_events_stop(void)
 int vpfn_events_read(void (*look)(const char *event, const char *line, void *arg), void *arg)
 {
 	FILE *file = fopen(INSTANCE "/trace", "r");
-	unsigned long in_buffer = 0, written = 0;
+	unsigned long in_buffer, written;
 	char line[1024], *event, *end;
+	int lost = -EPROTO;
 
 	if (!file)
 		return -errno;
 
 	while (fgets(line, sizeof(line), file)) {
 		if (*line == '#') {
-			sscanf(line, "# entries-in-buffer/entries-written: %lu/%lu", &in_buffer,
-			       &written);
+			if (sscanf(line, "# entries-in-buffer/entries-written: %lu/%lu",
+				   &in_buffer, &written) == 2)
+				lost = written - in_buffer;
 			continue;
 		}
 		/* TASK-PID [CPU] FLAGS TIME: EVENT: ..., and the task's name may hold anything */
@@ -128,5 +130,5 @@ int vpfn_events_read(void (*look)(const char *event, const char *line, void *arg
 		look(event + 2, end + 2, arg);
 	}
 	fclose(file);
-	return written - in_buffer;
+	return lost;
 }

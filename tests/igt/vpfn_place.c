@@ -105,7 +105,7 @@ static void test_return(int fd, uint32_t placement, uint32_t flags)
 	vpfn_bo_close(fd, &bo);
 }
 
-/* Without room nothing is evicted for a buffer that may be in system memory: the job reads it there. */
+/* Without room nothing is evicted for it: the job reads it in system memory. */
 static void test_stays(void)
 {
 	struct vpfn_bo bo, all;
@@ -179,8 +179,8 @@ static void create_large(struct vpfn_bo *bo)
 	uint64_t room;
 
 	igt_assert_eq(vpfn_system_room(&room), 0);
-	igt_assert_eq(vpfn_bo_create_in(big, room / 3 * 2 / VPFN_2M * VPFN_2M, VRAM, CPU_ACCESS, bo),
-		      0);
+	room = room / 3 * 2 / VPFN_2M * VPFN_2M;
+	igt_assert_eq(vpfn_bo_create_in(big, room, VRAM, CPU_ACCESS, bo), 0);
 	igt_assert_eq(vpfn_fill(big, bo, 0, bo->size, 0x18181818), 0);
 	igt_assert_eq(vpfn_evict(big), 0);
 	igt_assert_eq(place_of(big, bo), SYSTEM);
@@ -380,7 +380,8 @@ static void test_evict_moving(void)
 	err = vpfn_run(other, &nop, 1);
 	igt_assert_f(err == -EIO || err == -ENODEV, "a job for a device that is gone: %d\n", err);
 	err = vpfn_bo_create_in(file, vram, VRAM, 0, &all);
-	igt_assert_f(err == -ENOSPC || err == -ENOMEM || err == -EIO, "all of the memory: %d\n", err);
+	igt_assert_f(err == -ENOSPC || err == -ENOMEM || err == -EIO,
+		     "all of the memory: %d\n", err);
 
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
 	igt_assert_eq(vpfn_bo_wait(file, &bo, 0, VPFN_LONG_NS), 0);
