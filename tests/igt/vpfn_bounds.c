@@ -588,4 +588,7 @@ int igt_main()
 				test_untouched(checks[i].check);
 		}
 	}
+
+	igt_fixture()
+		vpfn_children_end();
 }

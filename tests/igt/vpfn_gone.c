@@ -395,6 +395,8 @@ int igt_main()
 			test_dmem_rebind(true);
 	}
 
-	igt_fixture()
+	igt_fixture() {
+		vpfn_children_end();
 		close(big);
+	}
 }

@@ -150,6 +150,20 @@ int vpfn_thread_finish(struct vpfn_thread *thread, int *ret)
 	return 0;
 }
 
+#define MAX_CHILDREN	32
+
+static pid_t children[MAX_CHILDREN];
+
+static void replace_child(pid_t from, pid_t to)
+{
+	for (int i = 0; i < MAX_CHILDREN; i++) {
+		if (children[i] == from) {
+			children[i] = to;
+			return;
+		}
+	}
+}
+
 /**
  * vpfn_child_start:
  * @child: the process
@@ -169,13 +183,16 @@ int vpfn_child_start(struct vpfn_child *child, int (*run)(void *arg), void *arg)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		_exit(run(arg));
 	}
+	replace_child(0, child->pid);
 	return 0;
 }
 
 static bool has_ended(struct vpfn_child *child)
 {
-	if (!child->ended)
-		child->ended = waitpid(child->pid, &child->status, WNOHANG) == child->pid;
+	if (!child->ended && waitpid(child->pid, &child->status, WNOHANG) == child->pid) {
+		child->ended = true;
+		replace_child(child->pid, 0);
+	}
 	return child->ended;
 }
 
@@ -253,6 +270,21 @@ int vpfn_child_get_fd(const struct vpfn_child *child, int fd)
 		copy = -errno;
 	close(process);
 	return copy;
+}
+
+/**
+ * vpfn_children_end:
+ *
+ * Kills the children that are left, and waits for their end.
+ */
+void vpfn_children_end(void)
+{
+	for (int i = 0; i < MAX_CHILDREN; i++) {
+		struct vpfn_child child = { .pid = children[i] };
+
+		if (child.pid)
+			vpfn_child_kill(&child);
+	}
 }
 
 /**

@@ -47,6 +47,9 @@ int vpfn_child_wait(struct vpfn_child *child);
 int vpfn_child_kill(struct vpfn_child *child);
 int vpfn_child_get_fd(const struct vpfn_child *child, int fd);
 
+/* Ends the children of tests that have failed. */
+void vpfn_children_end(void);
+
 /* Memory that a process shares with its children; zero, and there until the process ends. */
 void *vpfn_shared_alloc(size_t size);
 
