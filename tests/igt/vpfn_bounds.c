@@ -373,7 +373,7 @@ static void test_job_memory(void)
 	drop_client(client);
 }
 
-/* A client that waits for room in its queue does so interruptibly: a signal ends that. */
+/* A wait for room in the queue is interruptible. */
 static bool has_stopped_or_is_told(const void *arg)
 {
 	const struct client *client = arg;
@@ -385,7 +385,7 @@ static bool has_stopped_or_is_told(const void *arg)
 	return false;
 }
 
-/* No bound is expected, but that more jobs than the group has memory for are not accepted. */
+/* Any bound passes that is below what the memory of the group allows. */
 static void test_job_bound(void)
 {
 	struct client *client = start_client(run_client, GROUP_SIZE / JOB_SIZE);
@@ -447,7 +447,7 @@ static void test_dead_queue(bool killed)
 
 /* ---- Buffers that nothing has touched ---- */
 
-/* As much as the machine has twice, as far as the driver accepts that. */
+/* Twice the memory of the machine, as far as the driver accepts it. */
 static uint64_t create_untouched(int fd)
 {
 	uint64_t wanted = 2ull * sysconf(_SC_PHYS_PAGES) * VPFN_PAGE, total = 0;
@@ -559,7 +559,7 @@ int igt_main()
 		close(fd);
 	}
 
-	igt_describe("A job that hangs is found out, whatever work is added meanwhile.");
+	igt_describe("A job that hangs is detected, whatever work is added meanwhile.");
 	igt_subtest_with_dynamic("hang") {
 		for (unsigned int i = 0; i < ARRAY_SIZE(traffic); i++) {
 			igt_dynamic(traffic[i].name)
@@ -573,7 +573,7 @@ int igt_main()
 			tests[i].run();
 	}
 
-	igt_describe("The queued jobs of a client end with it, though what they wait for does not come.");
+	igt_describe("The queued jobs of a client end with it, before their dependencies do.");
 	igt_subtest_with_dynamic("dead-queue") {
 		igt_dynamic("closed")
 			test_dead_queue(false);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * What is left of a device that was reset, or that went and came back? Mappings and importers see
- * nothing of a reset, no DMA outlives the driver, and limits are those of the device that is there.
+ * What remains of a device that was reset, or unbound and bound again? Mappings and importers do
+ * not notice a reset, no DMA outlives the driver, and a limit applies to the device that is bound.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +23,7 @@
 #include "vpfn_task.h"
 #include "vpfn_view.h"
 
-IGT_TEST_DESCRIPTION("vpfn under users of a device that is reset, or goes and comes back.");
+IGT_TEST_DESCRIPTION("Users of a vpfn device that is reset, or unbound and bound again.");
 
 #define VRAM		DRM_VPFN_PLACEMENT_VRAM
 #define SYSTEM		DRM_VPFN_PLACEMENT_SYSTEM
@@ -67,7 +67,7 @@ struct user {
 	int (*use)(struct user *user, uint32_t word);
 	atomic_bool stop;
 	atomic_uint rounds;
-	uint64_t seen;		/* in vain: what was there instead of the word */
+	uint64_t seen;		/* what was read back last */
 };
 
 static char *place_of_word(const struct user *user, uint32_t word)
@@ -173,7 +173,7 @@ static void test_reset(enum vpfn_level level, int (*use)(struct user *user, uint
 
 /* ---- DMA of an importer ---- */
 
-/* Work for the importer that takes longer than any driver waits out of politeness. */
+/* Work for the importer that takes some seconds. */
 #define WORK_SIZE	(64 * MIB)
 #define WORK_CMDS	512
 
@@ -197,7 +197,7 @@ static int start_late(const struct vpfn_bo *work, const struct vpfn_bo *target)
 	return sync_file;
 }
 
-/* The next client of the device gets the memory of one that an importer still writes. */
+/* The next client gets memory that an importer was to write on behalf of the last one. */
 static void test_peer_dma(void)
 {
 	struct vpfn_bo bo, imported, work, fresh;
@@ -375,7 +375,7 @@ int igt_main()
 		close(fd);
 	}
 
-	igt_describe("A function reset is not seen by those who use a buffer meanwhile.");
+	igt_describe("CPU and importers that use a buffer do not notice a function reset.");
 	igt_subtest_with_dynamic("reset") {
 		for (unsigned int i = 0; i < ARRAY_SIZE(users); i++) {
 			igt_dynamic(users[i].name)
@@ -383,11 +383,11 @@ int igt_main()
 		}
 	}
 
-	igt_describe("The driver does not leave before importers have ended their DMA.");
+	igt_describe("Unbinding the driver waits for the DMA of importers.");
 	igt_subtest("peer-dma")
 		test_peer_dma();
 
-	igt_describe("A device that was bound again has limits of its own, whoever holds the old one.");
+	igt_describe("A limit applies to a device that was bound again, while a client holds the old one.");
 	igt_subtest_with_dynamic("dmem-rebind") {
 		igt_dynamic("free")
 			test_dmem_rebind(false);

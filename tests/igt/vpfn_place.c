@@ -126,7 +126,7 @@ static void test_stays(void)
 	vpfn_bo_close(small, &bo);
 }
 
-/* ---- In the place of one that leaves ---- */
+/* ---- The place of a buffer that leaves ---- */
 
 struct creation {
 	int fd;

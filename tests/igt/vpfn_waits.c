@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Who waits for whom? A task that waits for a buffer can be killed or gets its signal, does not
- * use the CPU meanwhile, and keeps neither the card nor other clients from going on.
+ * What happens while a task waits for a buffer? The task can be killed, uses no CPU time, and
+ * delays neither other clients nor the unbinding of the card.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@
 #include "vpfn_task.h"
 #include "vpfn_view.h"
 
-IGT_TEST_DESCRIPTION("Tasks that wait for a buffer of vpfn, and who waits for them.");
+IGT_TEST_DESCRIPTION("Tasks that wait for a buffer of vpfn, and what waits for them.");
 
 #define VRAM		DRM_VPFN_PLACEMENT_VRAM
 #define SYSTEM		DRM_VPFN_PLACEMENT_SYSTEM
