@@ -21,6 +21,7 @@
 #include "vpfn_gate.h"
 #include "vpfn_job.h"
 #include "vpfn_pattern.h"
+#include "vpfn_pressure.h"
 #include "vpfn_view.h"
 
 IGT_TEST_DESCRIPTION("Kernel memory that vpfn allocates for its clients.");
@@ -367,6 +368,47 @@ static void test_touch(uint32_t placement)
 	igt_assert_lte(1, failures);
 }
 
+/* As many pages as udmabuf takes, no two of which are contiguous. */
+#define SCATTERED	(1024 * VPFN_PAGE)
+
+static void any_piece(int sig)
+{
+	(void)sig;
+	vpfn_piece_limit(VPFN_ANY_ORDER);
+}
+
+/* Commands on memory in many pieces need no large piece themselves. */
+static void test_pieces(void)
+{
+	const struct vpfn_pattern pattern = { .seed = 0x91ece5, .size = SCATTERED };
+	struct vpfn_foreign foreign;
+	struct vpfn_bo imported, own;
+	uint32_t crc;
+	int err;
+
+	err = vpfn_foreign_from_memfd(SCATTERED, &foreign);
+	igt_require_f(err != -ENOENT, "the kernel lacks CONFIG_UDMABUF\n");
+	igt_assert_eq(err, 0);
+	vpfn_pattern_bytes(&pattern, foreign.map, SCATTERED);
+	igt_assert_eq(vpfn_dmabuf_import(big, foreign.dmabuf, SCATTERED, &imported), 0);
+	igt_assert_eq(vpfn_bo_create(big, SCATTERED, &own), 0);
+	igt_assert_eq(vpfn_copy(big, &own, 0, &imported, 0, SCATTERED), 0);
+
+	err = vpfn_piece_limit(0);
+	igt_require_f(err != -ENOENT, "the kernel lacks CONFIG_FAIL_PAGE_ALLOC\n");
+	igt_assert_eq(err, 0);
+	igt_install_exit_handler(any_piece);
+	err = vpfn_copy(big, &own, 0, &imported, 0, SCATTERED);
+	igt_assert_eq(vpfn_piece_limit(VPFN_ANY_ORDER), 0);
+	igt_assert_f(!err, "a copy without pieces larger than a page: %d\n", err);
+
+	igt_assert_eq(vpfn_crc(big, &own, 0, SCATTERED, &crc), 0);
+	igt_assert_eq_u64(crc, vpfn_crc32c(foreign.map, SCATTERED));
+	vpfn_bo_close(big, &own);
+	vpfn_bo_close(big, &imported);
+	vpfn_foreign_remove(&foreign);
+}
+
 int igt_main()
 {
 	igt_fixture() {
@@ -385,6 +427,10 @@ int igt_main()
 				test_charged(calls[i].run);
 		}
 	}
+
+	igt_describe("A job on scattered memory needs no memory in one piece.");
+	igt_subtest("pieces")
+		test_pieces();
 
 	igt_describe("A touch for which an allocation fails is tried again, and raises no signal.");
 	igt_subtest_with_dynamic("touch") {
