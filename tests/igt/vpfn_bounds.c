@@ -332,6 +332,7 @@ static struct client *start_client(int (*run)(void *arg), unsigned int max_jobs)
 	struct client *client = vpfn_shared_alloc(sizeof(*client));
 
 	igt_assert(client);
+	vpfn_children_end();
 	make_group();
 	make_gate(&client->gate);
 	client->max_jobs = max_jobs;

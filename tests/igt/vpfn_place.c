@@ -352,41 +352,67 @@ static void test_uncleared_import(void)
 	reopen_small();
 }
 
+static int run_evict(void *arg)
+{
+	return vpfn_evict(*(int *)arg);
+}
+
+struct location {
+	int fd;
+	const struct vpfn_bo *bo;
+	uint32_t expected;
+};
+
+static bool is_there(const void *arg)
+{
+	const struct location *location = arg;
+	uint32_t placement;
+
+	return !vpfn_bo_placement(location->fd, location->bo, &placement) &&
+	       placement == location->expected;
+}
+
 /*
- * A buffer is about to leave visible device memory, as soon as its job has run. Until then its
- * place belongs to an object of TTM's, which the search for room finds; the engine is given up.
+ * A buffer leaves visible device memory as soon as its job has run. Until then an object of TTM's
+ * has its place there; a search for room finds that object. The engine is given up.
  */
 static void test_evict_moving(void)
 {
 	const struct drm_vpfn_cmd nop = { .op = DRM_VPFN_CMD_NOP };
-	struct vpfn_bo bo, all;
+	struct location location = { .expected = SYSTEM };
+	struct vpfn_thread evictor, creator;
+	struct creation creation;
 	struct vpfn_gate gate;
-	uint64_t vram;
-	int file, other, err;
+	struct vpfn_bo bo;
+	int other, err;
 
 	require_host();
-	file = open_doomed();
+	creation.fd = open_doomed();
 	other = vpfn_card_open(small_name, O_RDWR);
 	igt_assert_lte(0, other);
-	igt_assert_eq(vpfn_vram_size(file, &vram), 0);
+	igt_assert_eq(vpfn_vram_size(other, &creation.size), 0);
 	make_gate(&gate);
-	igt_assert_eq(vpfn_bo_create_in(file, SIZE, VRAM, CPU_ACCESS, &bo), 0);
-	submit_gated(file, &bo, &gate);
-	igt_assert_eq(vpfn_evict(file), 0);
-	igt_assert_eq(place_of(file, &bo), SYSTEM);
-	igt_assert_eq(vpfn_bo_wait(file, &bo, 0, 0), -ETIME);
+	igt_assert_eq(vpfn_bo_create_in(creation.fd, SIZE, VRAM, CPU_ACCESS, &bo), 0);
+	submit_gated(creation.fd, &bo, &gate);
+	igt_assert_eq(vpfn_thread_start(&evictor, run_evict, &creation.fd), 0);
+	location.fd = creation.fd;
+	location.bo = &bo;
+	igt_assert_eq(vpfn_wait_until(is_there, &location), 0);
+	igt_assert_eq(vpfn_bo_wait(creation.fd, &bo, 0, 0), -ETIME);
 
 	igt_assert_eq(vpfn_host_gone(VPFN_HOST_SMALL, true), 0);
 	err = vpfn_run(other, &nop, 1);
 	igt_assert_f(err == -EIO || err == -ENODEV, "a job for a device that is gone: %d\n", err);
-	err = vpfn_bo_create_in(file, vram, VRAM, 0, &all);
-	igt_assert_f(err == -ENOSPC || err == -ENOMEM || err == -EIO,
-		     "all of the memory: %d\n", err);
+	igt_assert_eq(vpfn_thread_start(&creator, run_create, &creation), 0);
+	igt_assert_eq(vpfn_thread_settle(&creator, SYS_ioctl), 0);
 
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
-	igt_assert_eq(vpfn_bo_wait(file, &bo, 0, VPFN_LONG_NS), 0);
+	igt_assert_eq(vpfn_thread_finish(&creator, &err), 0);
+	igt_info("all of the memory: %d\n", err);
+	igt_assert_eq(vpfn_thread_finish(&evictor, NULL), 0);
+	igt_assert_eq(vpfn_bo_wait(creation.fd, &bo, 0, VPFN_LONG_NS), 0);
 	close(other);
-	close(file);
+	close(creation.fd);
 	vpfn_gate_remove(&gate);
 	reopen_small();
 }
