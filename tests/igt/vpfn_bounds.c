@@ -390,6 +390,7 @@ static bool has_stopped_or_is_told(const void *arg)
 static void test_job_bound(void)
 {
 	struct client *client = start_client(run_client, GROUP_SIZE / JOB_SIZE);
+	int fd = open_client();
 	char limit[24];
 
 	snprintf(limit, sizeof(limit), "%llu", GROUP_SIZE);
@@ -401,6 +402,10 @@ static void test_job_bound(void)
 		     client->jobs, JOB_SIZE / KIB, GROUP_SIZE / KIB,
 		     client->ret);
 	igt_assert_lte(1, client->jobs);
+
+	/* The queue of another client is empty. */
+	igt_assert_eq(vpfn_run(fd, &nop, 1), 0);
+	close(fd);
 
 	/* It was the gate that they waited for. */
 	igt_assert_eq(vpfn_gate_open(&client->gate), 0);
