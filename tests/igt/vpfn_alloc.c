@@ -47,8 +47,10 @@ struct client {
 
 static int do_open(struct client *client)
 {
+	int fd = vpfn_open(O_RDWR);
+
 	(void)client;
-	return vpfn_open(O_RDWR) < 0 ? -errno : 0;
+	return fd < 0 ? fd : 0;
 }
 
 static int do_create(struct client *client)

@@ -26,8 +26,6 @@ int vpfn_events_open(unsigned int kib)
 {
 	char size[16];
 
-	/* Looking into debugfs has the kernel mount tracefs there, and not in its own place. */
-	access("/sys/kernel/debug/tracing/instances", F_OK);
 	rmdir(INSTANCE);
 	if (mkdir(INSTANCE, 0700))
 		return -errno;
