@@ -57,7 +57,7 @@ ttm-helper:
 mutants:
 	set -f; vm/mutants.sh $(MUTANTS)
 
-## shell: the VM with a prompt (FLAVOUR=debug for the kernel of make check)
+## shell: the VM with a prompt (FLAVOUR=debug for the kernel of make check, ADD=DIR for files of one's own in /vpfn)
 shell:
 	vm/shell.sh
 

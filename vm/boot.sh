@@ -8,21 +8,24 @@
 #   --flavour FLAVOUR  the kernel (fast)
 #   --limit SECONDS    the program's time (600)
 #   --source DIR       where the guest programs' sources are (this repository)
-#   --env NAME=VALUE   a variable for the program
+#   --env NAME=VALUE   a variable for the program; neither it nor an argument loses its spaces
 #   --image FILE       a kernel image other than the flavour's
-#   --add DIR          files that the guest sees, too, beside the programs
+#   --add DIR          files of one's own: the guest sees DIR/x as /vpfn/x
 #   --modules DIR      modules that take the place of the kernel's own of the same names
 #   --no-device        leave the vpfn devices out
 #   --qxl              add QEMU's QXL device
 #   --iommu            an IOMMU, and each vpfn device in a group of its own
 #   --terminal         connect the program to the terminal; no time limit
+# Time that QEMU spends waiting for a CPU of the host does not count for a limit.
 
 . "$(dirname "$0")/lib.sh"
+# Root's own may be closed to the user that QEMU runs as
+unset TMPDIR
 
 readonly exit_panic=201 exit_hang=202 exit_no_boot=203 exit_qemu=204
 readonly vram_mib=4096 small_vram_mib=256 small_visible_mib=64 guest_memory=3G
 readonly generic_tests=/usr/libexec/igt-gpu-tools
-# User space has to be reached within this time; TCG on a loaded host is slow
+# User space has to be reached within this time
 readonly boot_limit=120
 
 flavour=fast
@@ -35,13 +38,13 @@ device=yes
 qxl=
 iommu=
 terminal=
-environment=
+environment=()
 while [[ ${1:-} = --* ]]; do
 	case $1 in
 	--flavour) flavour=$2 && shift ;;
 	--limit) limit=$2 && shift ;;
 	--source) source=$2 && shift ;;
-	--env) environment="$environment $2" && shift ;;
+	--env) environment+=("$2") && shift ;;
 	--image) image=$2 && shift ;;
 	--add) add=$2 && shift ;;
 	--modules) modules=$2 && shift ;;
@@ -70,11 +73,26 @@ fill_payload() {
 	payload=$dir/payload
 	rm -rf "$payload"
 	mkdir -p "$payload"
-	cp -a "$kernel/lib" "$kernel/bzImage" "$programs/." "$payload"
-	cp -a "$top/vm/guest" "$payload/guest"
+	cp -a "$kernel/lib" "$programs/." "$payload"
+	cp -a "${image:-$kernel/bzImage}" "$payload/bzImage"
 	[ -z "$add" ] || cp -a "$add/." "$payload"
+	cp -a "$top/vm/guest" "$payload"
 	[ -z "$modules" ] || replace_modules
 	add_generic_tests
+	write_program "$@"
+	chmod -R a+rX "$payload"
+}
+
+# The kernel's command line would split what holds spaces, and takes no more than 32 words
+write_program() {
+	{
+		echo "#!/bin/bash"
+		printf 'exec'
+		printf ' %q' "$@"
+		echo
+	} >"$payload/guest/program"
+	chmod +x "$payload/guest/program"
+	[ ${#environment[@]} -eq 0 ] || printf 'export %q\n' "${environment[@]}" >"$payload/guest/environment"
 }
 
 replace_modules() {
@@ -130,13 +148,45 @@ accelerator() {
 	fi
 }
 
-# The kernel gives its first process, as a variable, what it does not know itself.
+# Once root has started it, QEMU runs as a user that owns nothing but this VM's files
+confine() {
+	local groups=--clear-groups
+
+	confined=()
+	[ "$(id -u)" -eq 0 ] || return 0
+	if ! setpriv --reuid=nobody --regid=nogroup --clear-groups true 2>/dev/null; then
+		say "note: QEMU runs as root, because root cannot become nobody here"
+		return
+	fi
+	[ "$(accelerator)" != kvm ] || groups=--groups=$(stat -c %g /dev/kvm)
+	confined=(setpriv --reuid=nobody --regid=nogroup "$groups" --no-new-privs)
+	chown -R nobody:nogroup "$dir/guest" "$dir/console.log" "$dir/output.log" "$scratch" "$vram"
+}
+
+# reach NAME DIR: sets NAME to a path of DIR for QEMU, which may not be allowed to walk the
+# path of its own, as below root's home
+reach() {
+	local fd
+
+	exec {fd}<"$2"
+	printf -v "$1" /proc/self/fd/%d "$fd"
+}
+
+# A guest's symbolic links and devices must not become the host's. That takes extended
+# attributes, which an old tmpfs lacks; the other way leaves a directory of them in each.
+security_model() {
+	if python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.vpfn", b"")' "$dir/guest" 2>/dev/null; then
+		echo mapped-xattr
+	else
+		echo mapped-file
+	fi
+}
+
 # tsc=reliable: under TCG the clock's watchdog is late now and then, and says so at a
 # level that fails a test
 kernel_command_line() {
 	echo "console=ttyS0 earlycon=uart8250,io,0x3f8,115200 root=/dev/vda rw" \
-		"panic=-1 oops=panic tsc=reliable no_timer_check$environment" \
-		"init=/usr/sbin/vpfn-init -- $*"
+		"panic=-1 oops=panic tsc=reliable no_timer_check init=/usr/sbin/vpfn-init -- /vpfn/guest/program"
 }
 
 # The cards, in the form that -device and the control port's "plug" take
@@ -183,8 +233,8 @@ card_arguments() {
 	local n
 
 	arguments+=(
-		-object "memory-backend-file,id=vram0,size=${vram_mib}M,mem-path=$vram/vpfn0,share=on"
-		-object "memory-backend-file,id=vram1,size=${small_vram_mib}M,mem-path=$vram/vpfn1,share=on"
+		-object "memory-backend-file,id=vram0,size=${vram_mib}M,mem-path=$vram_path/vpfn0,share=on"
+		-object "memory-backend-file,id=vram1,size=${small_vram_mib}M,mem-path=$vram_path/vpfn1,share=on"
 	)
 	if [ -n "$iommu" ]; then
 		root_port_arguments
@@ -220,14 +270,22 @@ share_arguments() {
 # QEMU's options hold commas
 # shellcheck disable=SC2054
 qemu_arguments() {
+	local qemu_path rootfs_path dir_path vram_path
+
+	reach qemu_path "$qemu"
+	reach rootfs_path "$rootfs"
+	reach dir_path "$dir"
+	reach vram_path "$vram"
 	arguments=(
-		-L "$qemu/share" -machine q35 -accel "$(accelerator)" -cpu max,la57=off -smp 2 -m "$guest_memory"
+		"$qemu_path/qemu-system-x86_64" -L "$qemu_path/share"
+		-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
+		-machine q35 -accel "$(accelerator)" -cpu max,la57=off -smp 2 -m "$guest_memory"
 		-nodefaults -no-user-config -display none -no-reboot
-		-kernel "${image:-$kernel/bzImage}" -append "$(kernel_command_line "$@")"
-		-drive "file=$rootfs/rootfs.ext4,format=raw,if=virtio,snapshot=on"
-		-fsdev "local,id=vpfn,path=$payload,security_model=none,readonly=on"
-		-fsdev "local,id=out,path=$dir/guest,security_model=none"
-		-chardev "file,id=console,path=$dir/console.log" -serial chardev:console
+		-kernel "$dir_path/payload/bzImage" -append "$(kernel_command_line)"
+		-drive "file=$rootfs_path/rootfs.ext4,format=raw,if=virtio,snapshot=on"
+		-fsdev "local,id=vpfn,path=$dir_path/payload,security_model=none,readonly=on"
+		-fsdev "local,id=out,path=$dir_path/guest,security_model=$(security_model)"
+		-chardev "file,id=console,path=$dir_path/console.log" -serial chardev:console
 		-serial chardev:program
 		-chardev "pipe,id=witness,path=$scratch/witness"
 		-qmp "unix:$scratch/qmp,server=on,wait=off" -chardev "pipe,id=control,path=$scratch/control"
@@ -245,8 +303,18 @@ qemu_arguments() {
 		# Ctrl-C belongs to the guest; Ctrl-A X ends QEMU
 		arguments+=(-chardev "stdio,id=program,mux=on,signal=off" -mon chardev=program)
 	else
-		arguments+=(-chardev "stdio,id=program,logfile=$dir/output.log")
+		arguments+=(-chardev "stdio,id=program,logfile=$dir_path/output.log")
 	fi
+}
+
+# How many seconds has QEMU, the thread that had it worst, waited for a CPU of the host?
+starved() {
+	awk '$2 > most { most = $2 } END { print int(most / 1e9) }' /proc/"$1"/task/*/schedstat 2>/dev/null || echo 0
+}
+
+# has_had PID SECONDS START: that much time since then, on an idle host?
+has_had() {
+	((SECONDS - $3 >= $2 && SECONDS - $3 - $(starved "$1") >= $2))
 }
 
 # Ends QEMU at its limits, leaving the reason
@@ -255,26 +323,49 @@ watch_limits() {
 
 	while sleep 0.5; do
 		if [ ! -e "$dir/guest/booted" ]; then
-			((SECONDS - start < boot_limit)) || break
-		elif ((SECONDS - start >= limit)); then
+			! has_had "$pid" "$boot_limit" "$start" || break
+		elif has_had "$pid" "$limit" "$start"; then
 			break
 		fi
 	done
 	touch "$scratch/limit"
-	kill "$pid"
+	end_qemu "$pid"
+}
+
+end_qemu() {
+	kill "$1" 2>/dev/null || return 0
+	timeout 10 tail --pid="$1" -s 0.1 -f /dev/null || kill -KILL "$1" 2>/dev/null || true
 }
 
 start_vm() {
 	if [ -n "$terminal" ]; then
-		"$qemu/qemu-system-x86_64" "${arguments[@]}" 2>"$dir/qemu.log" || qemu_status=$?
+		"${confined[@]}" "${arguments[@]}" 2>"$dir/qemu.log" || qemu_status=$?
 		return
 	fi
-	"$qemu/qemu-system-x86_64" "${arguments[@]}" 2>"$dir/qemu.log" </dev/null &
+	"${confined[@]}" "${arguments[@]}" 2>"$dir/qemu.log" </dev/null &
 	qemu_pid=$!
 	watch_limits "$qemu_pid" >/dev/null 2>&1 {busy}>&- &
 	watch_pid=$!
 	wait "$qemu_pid" || qemu_status=$?
+	qemu_pid=
 	kill "$watch_pid" 2>/dev/null || true
+}
+
+# What the guest left: plain files for all to read. Its symbolic links and devices, which are
+# files with an attribute here, are none.
+collect() {
+	chmod -R a+rX,u+w "$dir/guest"
+	python3 - "$dir/guest" <<-'EOF'
+		import os, stat, sys
+		for folder, _, names in os.walk(sys.argv[1]):
+		    for path in (os.path.join(folder, name) for name in names):
+		        try:
+		            mode = os.getxattr(path, "user.virtfs.mode", follow_symlinks=False)
+		        except OSError:
+		            continue
+		        if not stat.S_ISREG(int.from_bytes(mode, "little")):
+		            os.unlink(path)
+	EOF
 }
 
 # end CODE SENTENCE
@@ -283,31 +374,43 @@ end() {
 	exit "$1"
 }
 
-# The order matters: a panic also leaves no exit code, and a hang may follow an oops
-judge() {
-	local code console=$dir/console.log oops
+# The first line of the kernel's log that fits, without its time
+first_line() {
+	grep -m 1 -aE "$1" "$dir/console.log" | tr -d '\r' | sed 's/^\[[^]]*\] *//' || true
+}
 
-	oops=$(grep -m 1 -aE 'Kernel panic|Oops|BUG: unable|general protection fault' "$console" |
-		tr -d '\r' || true)
+# The order matters: a panic also leaves no exit code, and a hang may follow an oops. What the
+# kernel complained of first tells more than what it came to in the end.
+judge() {
+	local code console=$dir/console.log oops first logs
+
+	# A terminal has shown the output, and has been left by Ctrl-A X if there is no exit code
+	logs="(kernel log: $console)"
+	[ -n "$terminal" ] || logs="(output: $dir/output.log, kernel log: $console)"
+	oops=$(first_line 'Kernel panic|Oops|BUG: unable|general protection fault')
+	first=$(first_line '(WARNING|BUG|INFO): |UBSAN|Kernel panic|Oops|general protection fault')
 	if [ -n "$oops" ]; then
-		end $exit_panic "the kernel crashed: ${oops#\[*\] } (log: $console)"
+		[ "$first" != "$oops" ] || first=
+		end $exit_panic "the kernel crashed: $oops${first:+, after $first} (log: $console)"
 	elif [ -s "$dir/guest/exit-code" ]; then
 		code=$(<"$dir/guest/exit-code")
 		[ "$code" -ne 0 ] || exit 0
-		end "$code" "the program failed with exit code $code: $* (output: $dir/output.log, kernel log: $console)"
+		end "$code" "the program failed with exit code $code: $* $logs"
+	elif [ -n "$terminal" ] && [ "$qemu_status" -eq 0 ]; then
+		exit 0
 	elif [ ! -e "$dir/guest/booted" ] && [ ! -e "$scratch/limit" ] && [ -s "$dir/qemu.log" ]; then
-		end $exit_qemu "QEMU did not start the VM: $(tail -n 1 "$dir/qemu.log") (log: $dir/qemu.log)"
+		end $exit_qemu "QEMU did not start the VM: $(head -n 1 "$dir/qemu.log") (log: $dir/qemu.log)"
 	elif [ ! -e "$dir/guest/booted" ]; then
-		end $exit_no_boot "the VM never booted: no user space within $boot_limit s (log: $console)"
+		end $exit_no_boot "the VM never booted: no user space within $boot_limit s${first:+, after $first} (log: $console)"
 	elif [ -e "$scratch/limit" ]; then
-		end $exit_hang "the VM hung: $* did not end within $limit s (output: $dir/output.log, kernel log: $console)"
+		end $exit_hang "the VM hung: $* did not end within $limit s${first:+, after $first} $logs"
 	else
-		end $exit_qemu "the VM ended by itself, with QEMU's status $qemu_status and without an exit code (logs: $console, $dir/qemu.log)"
+		end $exit_qemu "the VM ended by itself, with QEMU's status $qemu_status and without an exit code${first:+, after $first} (logs: $console, $dir/qemu.log)"
 	fi
 }
 
 clean_up() {
-	[ -z "$qemu_pid" ] || kill "$qemu_pid" 2>/dev/null || true
+	[ -z "$qemu_pid" ] || end_qemu "$qemu_pid"
 	[ -z "$watch_pid" ] || kill "$watch_pid" 2>/dev/null || true
 	[ -z "$witness_pid" ] || kill "$witness_pid" 2>/dev/null || true
 	[ -z "$control_pid" ] || kill "$control_pid" 2>/dev/null || true
@@ -331,6 +434,7 @@ fi
 rm -rf "$dir/guest" "$dir"/*.log
 mkdir -p "$dir/guest"
 : >"$dir/console.log"
+: >"$dir/output.log"
 
 scratch=$(mktemp -d)
 remove_orphans /dev/shm
@@ -344,13 +448,15 @@ trap 'exit 143' TERM
 truncate -s "${vram_mib}M" "$vram/vpfn0"
 truncate -s "${small_vram_mib}M" "$vram/vpfn1"
 
-fill_payload
+fill_payload "$@"
 describe_cards
 mkfifo "$scratch"/{witness,control}.{in,out}
 "$top/vm/witness.sh" "$vram" "$scratch/witness" >/dev/null 2>&1 {busy}>&- &
 witness_pid=$!
 "$top/vm/control.py" "$scratch/qmp" "$scratch/control" "${cards[@]}" 2>"$dir/control.log" >/dev/null {busy}>&- &
 control_pid=$!
-qemu_arguments "$@"
+qemu_arguments
+confine
 start_vm
+collect
 judge "$@"

@@ -3,6 +3,7 @@
 # The programs that run in the guest, built on the host against the guest's libraries:
 #
 #   make -f vm/guest-programs.mk SYSROOT=<guest's root file system> OUT=<dir> [SRC=<tree>]
+#   make -f vm/guest-programs.mk ... DEST=<dir> install    links what there is now, and no more
 #
 #   OUT/igt/vpfn_*          the IGT tests
 #   OUT/igt/test-list.txt   their names, as igt_runner reads them
@@ -61,8 +62,10 @@ SELFTEST := $(OUT)/obj/selftest
 FUZZ_OBJECTS := $(patsubst $(SRC)/tests/fuzz/%.c,$(OUT)/obj/%.o,$(wildcard $(SRC)/tests/fuzz/*.c))
 MM_BUGS_OBJECTS := $(patsubst $(SRC)/tests/mm-bugs/%.c,$(OUT)/obj/mm-bugs/%.o,$(wildcard $(SRC)/tests/mm-bugs/*.c))
 
-all: $(TEST_BINS) $(OUT)/igt/test-list.txt $(OUT)/bin/vpfn_demo $(OUT)/bin/vpfn_fuzz \
-     $(OUT)/bin/mm_bugs $(OUT)/ttm-helper/qxl_mmap $(OUT)/ttm-helper/test-list.txt
+BINS := $(OUT)/bin/vpfn_demo $(OUT)/bin/vpfn_fuzz $(OUT)/bin/mm_bugs
+QXL := $(OUT)/ttm-helper/qxl_mmap $(OUT)/ttm-helper/test-list.txt
+
+all: $(TEST_BINS) $(OUT)/igt/test-list.txt $(BINS) $(QXL)
 
 # A header more or less changes nothing here: the compiler writes down what it read.
 -include $(wildcard $(OUT)/obj/*.d $(OUT)/obj/mm-bugs/*.d)
@@ -88,9 +91,13 @@ $(OUT)/obj/mm-bugs/%.o: $(SRC)/tests/mm-bugs/%.c | $(OUT)/obj/mm-bugs
 $(OUT)/obj/%.o: $(SRC)/tests/ttm-helper/%.c | $(OUT)/obj
 	$(CC) $(CPPFLAGS) -I$(STANDALONE) $(CFLAGS) -MMD -MP -c $< -o $@
 
+# Written beside and renamed: a file that is linked elsewhere by "install" does not change.
+link = $(CC) $(LDFLAGS) $(filter %.o,$^) $(1) -o $@.new && mv $@.new $@
+test_list = printf 'TESTLIST\n%s\nEND TESTLIST\n' '$(1)' >$@.new && mv $@.new $@
+
 # Our declarations of the library's interface must fit the library that is there.
 $(SELFTEST): $(OUT)/obj/selftest.o
-	$(CC) $(LDFLAGS) $^ -ligt -o $@
+	$(call link,-ligt)
 
 $(OUT)/obj/selftest.ok: $(SELFTEST) $(STANDALONE)/selftest.expected
 	$(RUN) $(abspath $<) 2>/dev/null >$(OUT)/obj/selftest.log; test $$? -eq 98
@@ -100,26 +107,32 @@ $(OUT)/obj/selftest.ok: $(SELFTEST) $(STANDALONE)/selftest.expected
 
 $(TEST_BINS): $(OUT)/igt/%: $(OUT)/obj/%.o $(HELPERS:%.c=$(OUT)/obj/%.o) \
 	      $(OUT)/obj/selftest.ok | $(OUT)/igt
-	$(CC) $(LDFLAGS) $(filter %.o,$^) -ligt -ldrm -o $@
+	$(call link,-ligt -ldrm)
 
 $(OUT)/bin/vpfn_demo: $(OUT)/obj/vpfn_demo.o $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) | $(OUT)/bin
-	$(CC) $(LDFLAGS) $^ -ldrm -o $@
+	$(call link,-ldrm)
 
 $(OUT)/bin/vpfn_fuzz: $(FUZZ_OBJECTS) $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) | $(OUT)/bin
-	$(CC) $(LDFLAGS) $^ -ldrm -o $@
+	$(call link,-ldrm)
 
 $(OUT)/bin/mm_bugs: $(MM_BUGS_OBJECTS) | $(OUT)/bin
-	$(CC) $(LDFLAGS) $^ -o $@
+	$(call link,)
 
 $(OUT)/ttm-helper/qxl_mmap: $(OUT)/obj/qxl_mmap.o $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) \
 			    $(OUT)/obj/selftest.ok | $(OUT)/ttm-helper
-	$(CC) $(LDFLAGS) $(filter %.o,$^) -ligt -ldrm -o $@
+	$(call link,-ligt -ldrm)
 
 $(OUT)/ttm-helper/test-list.txt: | $(OUT)/ttm-helper
-	printf 'TESTLIST\n%s\nEND TESTLIST\n' qxl_mmap >$@
+	$(call test_list,qxl_mmap)
 
 $(OUT)/igt/test-list.txt: $(MESON) | $(OUT)/igt
-	printf 'TESTLIST\n%s\nEND TESTLIST\n' '$(TESTS)' >$@
+	$(call test_list,$(TESTS))
 
-.PHONY: all
+install: all
+	mkdir -p $(DEST)/igt $(DEST)/bin $(DEST)/ttm-helper
+	ln $(TEST_BINS) $(OUT)/igt/test-list.txt $(DEST)/igt
+	ln $(BINS) $(DEST)/bin
+	ln $(QXL) $(DEST)/ttm-helper
+
+.PHONY: all install
 .DELETE_ON_ERROR:

@@ -8,16 +8,39 @@
 
 sysroot=$1
 source=$2
-result=$cache/guest/$(hash_words "$sysroot" "$source" "$(compiler)")
+# The root file system's own name, not where the cache is
+sysroot_id=$(basename "$(dirname "$sysroot")")
 
-compile() {
-	make -f "$source/vm/guest-programs.mk" SYSROOT="$sysroot" OUT="$result" SRC="$source" -j"$(nproc)"
+current_id() {
+	hash_words "$sysroot_id" "$(compiler)" "$(hash_files_of "$source" tests demo include vm/guest-programs.mk)"
 }
 
-lock "guest-$(basename "$result")"
-prune guest
-mkdir -p "$result"
-log=$(log_directory)/guest-programs.log
-compile >"$log" 2>&1 || step_failed "$log" "compiling the guest programs"
-touch "$result"
-echo "$result"
+compile() {
+	make -f "$source/vm/guest-programs.mk" SYSROOT="$sysroot" OUT="$work" SRC="$source" -j"$(nproc)" \
+		DEST="$1" install
+}
+
+# The objects stay where the next state of this tree finds them; a result never changes
+build() {
+	local new log
+
+	lock "guest-$(basename "$work")"
+	found "$cache/guest/$id" && return
+	prune build
+	prune_older 3 guest
+	mkdir -p "$work"
+	touch "$work"
+	new=$(scratch "$cache/guest/$id")
+	log=$(log_directory)/guest-programs.log
+	compile "$new" >"$log" 2>&1 || step_failed "$log" "compiling the guest programs"
+	# Unless a source was edited meanwhile
+	[ "$(current_id)" != "$id" ] || mv "$new" "$cache/guest/$id"
+}
+
+work=$cache/build/guest-$(hash_words "$sysroot_id" "$source" "$(compiler)")
+id=$(current_id)
+until found "$cache/guest/$id"; do
+	(build)
+	id=$(current_id)
+done
+echo "$cache/guest/$id"

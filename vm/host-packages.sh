@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Does this host have the programs that a command needs? Installs what is missing,
-# by apt, as root or through sudo; asks neither network nor root if nothing is.
+# Does this host have the programs that a command needs? Root installs what is missing, by
+# apt; any other user is asked first, on a terminal, or told what to install.
 # usage: host-packages.sh run|lint|fuzz|igt|qxl...
 
 . "$(dirname "$0")/lib.sh"
@@ -10,7 +10,7 @@
 run_packages=(
 	gcc make libc6-dev dpkg-dev xz-utils perl python3
 	flex bison bc libelf-dev kmod
-	ninja-build pkgconf python3-venv python3-distlib libglib2.0-dev zlib1g-dev
+	ninja-build pkgconf python3-venv python3-distlib libglib2.0-dev zlib1g-dev libseccomp-dev
 	mmdebstrap e2fsprogs jq
 )
 lint_packages=(shellcheck)
@@ -52,32 +52,35 @@ missing_packages() {
 	grep -vxF "$installed" || true
 }
 
-as_root() {
-	if [ "$(id -u)" -eq 0 ]; then
-		"$@"
-	elif command -v sudo >/dev/null; then
-		sudo "$@"
-	else
-		die "packages are missing and there is no sudo: run as root: apt-get install $packages"
-	fi
-}
-
 apt_get() {
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get \
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get \
 		-o Acquire::Retries=1 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 "$@"
 }
 
 install_packages() {
-	# shellcheck disable=SC2086
-	apt_get install -y --no-install-recommends $packages && return
+	apt_get install -y --no-install-recommends "${packages[@]}" && return
 	# The lists may be old, or never have been fetched
 	apt_get update
-	# shellcheck disable=SC2086
-	apt_get install -y --no-install-recommends $packages
+	apt_get install -y --no-install-recommends "${packages[@]}"
 }
 
-packages=$(wanted_packages "$@" | missing_packages | tr '\n' ' ')
-[ -n "$packages" ] || exit 0
-[ -x /usr/bin/apt-get ] || die "needs Debian's apt-get, or these packages installed by hand: $packages"
+# sudo asks for its password now: a step has no terminal
+may_use_sudo() {
+	local answer=
+
+	[ -t 0 ] && command -v sudo >/dev/null || return 1
+	read -rp "vpfn: packages are missing: ${packages[*]}. Install them with sudo? [y/N] " answer
+	[[ $answer = [yY]* ]] && sudo -v
+}
+
+mapfile -t packages < <(wanted_packages "$@" | missing_packages)
+[ ${#packages[@]} -gt 0 ] || exit 0
+[ -x /usr/bin/apt-get ] || die "needs Debian's apt-get, or these packages installed by hand: ${packages[*]}"
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+	may_use_sudo ||
+		die "packages are missing; as root: apt-get install --no-install-recommends ${packages[*]}"
+	as_root=(sudo)
+fi
 lock host-packages
-step host-packages "installing missing packages: $packages" install_packages
+step host-packages "installing missing packages: ${packages[*]}" install_packages

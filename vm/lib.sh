@@ -4,6 +4,8 @@
 # and what makes a step safe to interrupt and to run twice at once.
 
 set -euo pipefail
+# QEMU, as another user, and mmdebstrap, in a user namespace, read what root has built
+umask 022
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/vpfn
@@ -31,9 +33,9 @@ log_directory() {
 # Says every 15 seconds that a step is alive. Its sleep is killed with it, so that
 # it does not hold a pipe open which somebody reads to the end.
 heartbeat() {
-	local log=$1 start=$SECONDS nap objects progress=
+	local log=$1 start=$SECONDS nap='' objects progress=
 
-	trap 'kill "$nap" 2>/dev/null; exit' TERM
+	trap 'kill $nap 2>/dev/null; exit' TERM
 	while :; do
 		sleep 15 &
 		nap=$!
@@ -90,8 +92,15 @@ lock() {
 
 # hash_files PATH...: one hash over the names and contents of all files below the paths
 hash_files() {
+	hash_files_of "$top" "$@"
+}
+
+# hash_files_of TREE PATH...: the same in a tree other than this one. No key depends on where
+# the tree or the cache is: a cache may be moved.
+hash_files_of() {
 	(
-		cd "$top"
+		cd "$1"
+		shift
 		find "$@" -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum
 	) | sha256sum | cut -c1-16
 }
@@ -119,11 +128,17 @@ found() {
 
 # prune KIND...: drops what nobody has used for a month
 prune() {
-	local kind
+	prune_older 30 "$@"
+}
+
+# prune_older DAYS KIND...
+prune_older() {
+	local days=$1 kind
+	shift
 
 	for kind; do
 		[ ! -d "$cache/$kind" ] ||
-			find "$cache/$kind" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf {} +
+			find "$cache/$kind" -mindepth 1 -maxdepth 1 -mtime +"$days" -exec rm -rf {} +
 	done
 }
 

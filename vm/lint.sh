@@ -87,10 +87,10 @@ shell_scripts() {
 
 "$top/vm/host-packages.sh" run lint
 build=$("$top/vm/linux.sh" debug --build)
-tree=$(dirname "$build")/tree
+tree=$(dirname "$build")
 qemu_tree=$("$top/vm/qemu.sh" --tree)
 sparse=$("$top/vm/sparse.sh")
-lock linux
+lock linux-debug
 log=$(log_directory)/lint.log
 
 check "driver, checkpatch --strict" linux_checkpatch

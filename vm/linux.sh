@@ -4,10 +4,11 @@
 # the flavours of vm/linux/. Prints the directory that holds bzImage, System.map,
 # config and lib/modules.
 # usage: linux.sh FLAVOUR          builds the kernel
-#        linux.sh FLAVOUR --build  builds it and prints the build directory instead
+#        linux.sh FLAVOUR --build  builds it and prints the build directory instead, whose
+#                                  parent is the source tree
 # The flavour coverage is the debug one with a driver that counts which of its lines run;
 # gcov/ in the result says what the counts mean.
-# fast-patched, debug-patched: that flavour with patches/linux/ applied, in a tree of its own
+# fast-patched, debug-patched: that flavour with patches/linux/ applied
 # LINUX_SRC: a tree of one's own to take instead; it is copied.
 
 . "$(dirname "$0")/lib.sh"
@@ -36,20 +37,22 @@ get_sources() {
 	dpkg-deb -x "$dir/$package"_*.deb "$dir"
 	mkdir "$dir/tree"
 	tar -C "$dir/tree" --strip-components=1 -xf "$dir/usr/src/$package.tar.xz"
+	basename "$dir/$package"_*.deb >"$dir/version"
 	rm -r "${dir:?}/usr" "$dir"/*.deb
 }
 
 # The one source that the cache holds; a warm run asks no mirror for a newer one
 sources() {
-	local dir=$cache/src/linux-$version new package
+	local dir=$cache/src/linux-source-$version new package
 
+	found "$dir" || lock linux-source
 	if ! found "$dir"; then
 		package=$(source_package)
 		new=$(scratch "$dir")
 		step linux-source "getting the source of Linux" get_sources "$package" "$new"
 		mv "$new" "$dir"
 	fi
-	echo "$dir/tree"
+	echo "$dir"
 }
 
 # Fills the build tree from the source and overlays it. The tree shares its files
@@ -99,26 +102,10 @@ patch_tree() {
 	rm -r "$new"
 }
 
-# An option that olddefconfig dropped for want of a dependency would make a test skip,
-# or a check not look: every line of the fragments has to be there in the end.
-check_config() {
-	local fragments=$1 config=$2 line lost=0
-
-	while read -r line; do
-		[[ $line = CONFIG_*=* ]] || continue
-		grep -qxF -- "$line" "$config" && continue
-		echo "the kernel's configuration lost $line: it lacks a dependency"
-		lost=1
-	done <"$fragments"
-	return $lost
-}
-
+# An option that is dropped for want of a dependency would make a test skip, or a check not
+# look: -s makes it an error.
 configure() {
-	local build=$1
-
-	(cd "$top" && cat "${fragments[@]}") >"$build/fragments"
-	kernel_make "$build" KCONFIG_ALLCONFIG="$build/fragments" allnoconfig
-	check_config "$build/fragments" "$build/.config"
+	(cd "$tree" && ARCH=x86_64 scripts/kconfig/merge_config.sh -n -s -O "$build" "${fragments[@]/#/"$top/"}")
 }
 
 # The variables that a driver's Makefile would set to be profiled
@@ -127,23 +114,22 @@ profiled() {
 }
 
 kernel_make() {
-	local build=$1 variables=()
-	shift
+	local variables=()
 
 	[ "$flavour" != coverage ] || mapfile -t variables < <(profiled)
 	[ ${#patches[@]} -eq 0 ] || variables+=(LOCALVERSION=-patched)
-	make -C "$work/tree" O="$build" ARCH=x86_64 KBUILD_BUILD_USER=vpfn KBUILD_BUILD_HOST=vpfn \
+	make -C "$tree" O="$build" ARCH=x86_64 KBUILD_BUILD_USER=vpfn KBUILD_BUILD_HOST=vpfn \
 		-j"$(nproc)" "${variables[@]}" "$@"
 }
 
 build() {
-	local source=$1 build=$2 new=$3
+	local source=$1 new=$2
 
-	prepare_tree "$source" "$work/tree"
+	prepare_tree "$source" "$tree"
 	mkdir -p "$build"
-	configure "$build"
-	kernel_make "$build" bzImage modules
-	kernel_make "$build" -s INSTALL_MOD_PATH="$new" INSTALL_MOD_STRIP=1 modules_install
+	configure
+	kernel_make bzImage modules
+	kernel_make -s INSTALL_MOD_PATH="$new" INSTALL_MOD_STRIP=1 modules_install
 	rm -f "$new"/lib/modules/*/{build,source}
 	cp "$build/arch/x86/boot/bzImage" "$build/System.map" "$new"
 	cp "$build/.config" "$new/config"
@@ -164,28 +150,42 @@ if [ "$flavour" != "$configuration" ] && [ "$flavour" != coverage ]; then
 fi
 fragments=(vm/linux/base.config "vm/linux/$configuration.config")
 [ -e "$top/${fragments[1]}" ] || die "no kernel flavour is called '$flavour'"
-# Two trees, two locks: neither waits for the other, but for the sources
-source=${LINUX_SRC:-$(lock linux-source && sources)}
-lock "linux$patched"
-source_id=$source
-[ -z "${LINUX_SRC:-}" ] || source_id=$(hash_tree "$LINUX_SRC")
+if [ -n "${LINUX_SRC:-}" ]; then
+	source=$LINUX_SRC
+	source_name=$LINUX_SRC
+	source_id=$(hash_tree "$LINUX_SRC")
+else
+	packages=$(sources)
+	source=$packages/tree
+	source_name=$(<"$packages/version")
+	source_id=$source_name
+fi
 
-work=$cache/build/linux$patched-$(hash_words "$source" "$(compiler)")
 id=$(hash_words "$source_id" "$(compiler)" "$(hash_files drivers/gpu/drm/vpfn include/uapi \
 	"${fragments[@]}" "${patches[@]#"$top/"}" vm/linux.sh vm/trees.sh)")
 result=$cache/linux/$flavour-$id
-# Branches with other options do not take turns in compiling everything again. What the
+# One tree, and one lock, for each set of options, so that neither flavours nor branches with
+# other options wait for each other or take turns in compiling everything again. What the
 # driver's own options change is little.
-build=$work/$configuration-$(hash_words "$(cd "$top" && grep -hE '^CONFIG_' "${fragments[@]}" | grep -v '^CONFIG_DRM_VPFN' | sort)")
+kind=linux-$configuration$patched
+tree=$cache/build/$kind-$(hash_words "$source_name" "$(compiler)" \
+	"$(cd "$top" && grep -hE '^CONFIG_' "${fragments[@]}" | grep -v '^CONFIG_DRM_VPFN' | sort)")
+# Right below the tree, where kbuild writes down relative paths: the cache may be moved
+build=$tree/vpfn-build
 
-if ! found "$result" || ! found "$work" || ! found "$build"; then
-	touch -c "$work/tree"
-	prune linux build "build/$(basename "$work")"
+is_built() {
+	found "$result" && { [ "$print" = "$result" ] || found "$tree"; }
+}
+
+print=$result
+[ "${2:-}" != --build ] || print=$build
+is_built || lock "$kind"
+if ! is_built; then
+	prune linux build
 	new=$(scratch "$result")
 	step "linux-$flavour" "building the $flavour kernel with the vpfn driver: no build of this state is cached" \
-		build "$source" "$build" "$new"
+		build "$source" "$new"
 	rm -rf "$result"
 	mv "$new" "$result"
 fi
-[ "${2:-}" != --build ] || result=$build
-echo "$result"
+echo "$print"

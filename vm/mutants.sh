@@ -77,7 +77,7 @@ mutate() {
 # A module of its own against the kernel that is built: of what the cache holds nothing
 # changes, but for the header of the uAPI, which another branch may have put there.
 compile() {
-	lock linux
+	lock linux-debug
 	"$top/vm/trees.sh" linux "$tree"
 	make -C "$tree" O="$build" ARCH=x86_64 M="$dir/module" CONFIG_DRM_VPFN_KUNIT_TEST= \
 		-j"$(nproc)" modules
@@ -236,7 +236,7 @@ show_beside() {
 
 "$top/vm/host-packages.sh" run
 build=$("$top/vm/linux.sh" debug --build)
-tree=$(dirname "$build")/tree
+tree=$(dirname "$build")
 mapfile -t names < <(select_mutants "${@:-*}")
 [ ${#names[@]} -gt 0 ] || die "no mutant is called '$*'"
 check_headers "${names[@]}"

@@ -46,6 +46,7 @@ get_sources() {
 sources() {
 	local dir=$cache/src/qemu-$release new
 
+	found "$dir" || lock qemu-source
 	if ! found "$dir"; then
 		new=$(scratch "$dir")
 		step qemu-source "getting the source of QEMU" get_sources "$new"
@@ -60,7 +61,7 @@ configure() {
 	"$tree/configure" --python=/usr/bin/python3 --disable-download \
 		--target-list=x86_64-softmmu --without-default-features \
 		--without-default-devices --with-devices-x86_64=vpfn-vm \
-		--enable-system --enable-tcg --enable-kvm --enable-attr --enable-virtfs \
+		--enable-system --enable-tcg --enable-kvm --enable-attr --enable-virtfs --enable-seccomp \
 		--disable-docs --disable-tools --disable-install-blobs --disable-debug-info
 }
 
@@ -92,11 +93,14 @@ prepare_tree() {
 	cp -p "$top/vm/qemu/devices.mak" "$tree/configs/devices/x86_64-softmmu/vpfn-vm.mak"
 }
 
+# meson writes down absolute paths: in a cache that was moved it starts anew
 build() {
 	local source=$1 work=$2 new=$3
 
 	prepare_tree "$source" "$work/tree"
+	[ "$(cat "$work/path" 2>/dev/null)" = "$work" ] || rm -rf "$work/build"
 	mkdir -p "$work/build"
+	echo "$work" >"$work/path"
 	cd "$work/build"
 	[ -e build.ninja ] || configure "$work/tree"
 	[ -z "$qxl" ] || add_qxl "$work/tree"
@@ -110,27 +114,36 @@ build() {
 qxl=
 [ "${1:-}" != --qxl ] || qxl=qxl
 [ -z "$qxl" ] || "$top/vm/host-packages.sh" qxl
-lock qemu
 packages=$(sources)
 source=${QEMU_SRC:-$packages/tree}
 export PYTHONPATH=$packages/tools/usr/lib/python3/dist-packages
 export PATH=$packages/tools/usr/bin:$PATH
 
-source_id=$(cat "$source/VERSION")
-[ -z "${QEMU_SRC:-}" ] || source_id=$(hash_tree "$QEMU_SRC")
-work_id=$(hash_words "$source" "$(compiler)" "$(declare -f configure)" ${qxl:+"$(declare -f add_qxl)"})
+if [ -n "${QEMU_SRC:-}" ]; then
+	source_name=$QEMU_SRC
+	source_id=$(hash_tree "$QEMU_SRC")
+else
+	source_name=$(head -n 1 "$source/debian/changelog")
+	source_id=$source_name
+fi
+work_id=$(hash_words "$source_name" "$(compiler)" "$(declare -f configure)" ${qxl:+"$(declare -f add_qxl)"})
 id=$(hash_words "$source_id" "$work_id" "$(hash_files vm/qemu vm/qemu.sh vm/trees.sh qemu-device drivers/gpu/drm/vpfn/vpfn_regs.h)")
 result=$cache/qemu/$id
-
 work=$cache/build/qemu-$work_id
 
-if ! found "$result" || ! found "$work"; then
+is_built() {
+	found "$result" && { [ "$print" = "$result" ] || found "$work"; }
+}
+
+print=$result
+[ "${1:-}" != --tree ] || print=$work/tree
+is_built || lock "qemu$qxl"
+if ! is_built; then
 	prune qemu build
 	new=$(scratch "$result")
-	step qemu-build "building QEMU with the vpfn device: no build of this state is cached" \
+	step "qemu-build$qxl" "building QEMU with the vpfn device: no build of this state is cached" \
 		build "$source" "$work" "$new"
 	rm -rf "$result"
 	mv "$new" "$result"
 fi
-[ "${1:-}" != --tree ] || result=$work/tree
-echo "$result"
+echo "$print"

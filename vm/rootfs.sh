@@ -79,10 +79,10 @@ build() {
 	rm "$new/rootfs.tar"
 }
 
-lock rootfs
-id=$(hash_words "${packages[@]}" "$(hash_files vm/rootfs.sh vm/guest/vpfn-init)")
+id=$(hash_words "${packages[@]}" "$(declare -f exclude bootstrap image_of)" "$(hash_files vm/guest/vpfn-init)")
 result=$cache/rootfs/$release-$id
 
+found "$result" || lock rootfs
 if ! found "$result"; then
 	prune rootfs
 	lists=$("$top/vm/apt.sh" sources "$release")

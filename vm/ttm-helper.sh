@@ -21,6 +21,7 @@ prepare_tree() {
 
 	rm -rf "$tree"
 	cp -al "$from" "$tree"
+	rm -r "$tree/$(basename "$kernel_build")"
 	"$top/vm/trees.sh" linux "$tree"
 	for file in "$patches"/000[1-9]-*.patch; do
 		patch -d "$tree" -p1 --no-backup-if-mismatch <"$file"
@@ -31,7 +32,7 @@ prepare_tree() {
 build_modules() {
 	local kernel_build=$1 tree=$2 new=$3 module
 
-	prepare_tree "$(dirname "$kernel_build")/tree" "$tree"
+	prepare_tree "$(dirname "$kernel_build")" "$tree"
 	mkdir -p "$tree.out"
 	make -C "$tree" O="$kernel_build" ARCH=x86_64 M="$tree/drivers/gpu/drm" MO="$tree.out" \
 		-j"$(nproc)" "${modules[@]}"
@@ -44,7 +45,7 @@ build_modules() {
 # In a subshell, so that the lock is not held while other scripts want it
 patch_modules() (
 	kernel_build=$("$top/vm/linux.sh" debug --build)
-	lock linux
+	lock linux-debug
 	new=$(scratch "$patched")
 	step ttm-helper "building TTM and its drivers with patches/linux/rfc-ttm" \
 		build_modules "$kernel_build" "$patched.tree" "$new"
