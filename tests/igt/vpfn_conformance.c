@@ -201,7 +201,6 @@ static bool is_right(const struct vpfn_user *user, int answer, int expected)
 
 /* A wrong answer of one user is no reason to leave the others unasked. */
 struct verdict {
-	long pins;		/* pages that were pinned before the first of them */
 	unsigned int wrong;
 	unsigned int absent;
 };
@@ -210,9 +209,8 @@ static void ask(const char *matrix, const struct vpfn_user *user,
 		const struct vpfn_target *target, const char *column, int expected,
 		struct verdict *verdict)
 {
-	int answer = 0, err;
+	int answer = 0, err = vpfn_user_ask(user, target, &answer) ?: vpfn_target_kept(target);
 
-	err = vpfn_user_ask(user, target, verdict->pins, &answer) ?: vpfn_target_kept(target);
 
 	vpfn_matrix_cell(matrix, user->name, column, vpfn_answer_name(answer));
 	if (answer == -ENODEV && expected != -ENODEV) {
@@ -240,8 +238,9 @@ static void ask_about_ordinary(const char *matrix, const struct vpfn_user *user,
 static void ask_family(const char *matrix, const struct vpfn_user_family *family,
 		       bool *controlled)
 {
-	struct verdict verdict = { .pins = vpfn_pins() };
 	bool control = !*controlled;
+	struct verdict verdict = {};
+	long pins = vpfn_pins();
 
 	igt_require_f(family != &io_family || disk.mount[0],
 		      "no disk (CONFIG_BLK_DEV_NULL_BLK, CONFIG_EXT4_FS, mkfs.ext4)\n");
@@ -253,6 +252,7 @@ static void ask_family(const char *matrix, const struct vpfn_user_family *family
 			ask_about_ordinary(matrix, user, &verdict);
 		ask(matrix, user, &source.target, source.name, expected_answer(user), &verdict);
 	}
+	igt_assert_eq(vpfn_pins_returned(pins), 0);
 	igt_assert_eq(verdict.wrong, 0);
 	igt_require_f(!verdict.absent, "the kernel lacks %u of them\n", verdict.absent);
 }

@@ -104,8 +104,7 @@ int vpfn_target_in_child(const struct vpfn_target *target,
 			 int (*call)(const struct vpfn_target *target, const void *arg),
 			 const void *arg);
 
-int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, long pins,
-		  int *answer);
+int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, int *answer);
 const char *vpfn_answer_name(int answer);
 
 #endif
