@@ -167,9 +167,9 @@ void vpfn_matrix_cell(const char *matrix, const char *row, const char *column,
  * the kernel lacks him.
  */
 static bool ask(const char *matrix, const struct vpfn_user *user,
-		const struct vpfn_target *target, const char *where, int expected)
+		const struct vpfn_target *target, bool *filled, const char *where, int expected)
 {
-	int answer, err = vpfn_user_ask(user, target, &answer);
+	int answer, err = vpfn_user_ask(user, target, filled, &answer);
 
 	igt_assert_f(!err, "%s on %s: the bytes afterwards: %s\n", user->name, where,
 		     vpfn_answer_name(err));
@@ -188,20 +188,21 @@ static bool ask(const char *matrix, const struct vpfn_user *user,
 /* The positive control: a user who fails for a reason of his own, or not as he should, is seen. */
 static bool ask_on_ordinary(const char *matrix, const struct vpfn_user *user)
 {
+	bool present, filled = false;
 	struct vpfn_target ordinary;
-	bool present;
 
 	igt_assert_eq(vpfn_target_ordinary(user, &ordinary), 0);
-	present = ask(matrix, user, &ordinary, "ordinary", user->on_ordinary);
+	present = ask(matrix, user, &ordinary, &filled, "ordinary", user->on_ordinary);
 	vpfn_target_free(&ordinary);
 	return present;
 }
 
 /* The leaf is the same afterwards. */
 static bool ask_in_place(const char *matrix, const struct vpfn_user *user,
-			 const struct vpfn_scene *scene)
+			 const struct vpfn_scene *scene, bool *filled)
 {
-	bool present = ask(matrix, user, &scene->target, scene->place->name, user->on_special);
+	bool present = ask(matrix, user, &scene->target, filled, scene->place->name,
+			   user->on_special);
 	int err;
 
 	err = vpfn_target_kept(&scene->target);
@@ -252,9 +253,10 @@ static void ask_all_in_place(const char *matrix, const struct vpfn_user_family *
 {
 	unsigned int absent = 0;
 	long pins = vpfn_pins();
+	bool filled = false;
 
 	for (size_t i = 0; i < family->count; i++)
-		absent += !ask_in_place(matrix, &family->users[i], scene);
+		absent += !ask_in_place(matrix, &family->users[i], scene, &filled);
 	assert_unpinned(pins);
 	check_around(scene);
 	require_all(absent);

@@ -251,6 +251,7 @@ int vpfn_target_in_child(const struct vpfn_target *target,
  * vpfn_user_ask:
  * @user: who is asked
  * @target: the target
+ * @filled: whether the target holds what this wrote for the last user, false for the first one
  * @answer: the answer
  *
  * A refusal must leave the target alone. Whatever the answer, no page stays pinned: the caller asks
@@ -258,15 +259,18 @@ int vpfn_target_in_child(const struct vpfn_target *target,
  *
  * Returns: 0, -EBADMSG if the target has changed, or another negative errno if it could not be seen.
  */
-int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, int *answer)
+int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, bool *filled,
+		  int *answer)
 {
-	int err = vpfn_target_fill(target, UNTOUCHED);
+	int err = *filled ? 0 : vpfn_target_fill(target, UNTOUCHED);
 
 	if (err)
 		return err;
 
 	*answer = user->run ? user->run(target) : user->call(target, user->arg);
-	return *answer ? vpfn_target_check(target, UNTOUCHED) : 0;
+	err = *answer ? vpfn_target_check(target, UNTOUCHED) : 0;
+	*filled = *answer && !err;
+	return err;
 }
 
 /**
