@@ -257,7 +257,8 @@ int vpfn_target_in_child(const struct vpfn_target *target,
  * A refusal must leave the target alone. Whatever the answer, no page stays pinned: the caller asks
  * vpfn_pins_returned() after all users, since each reading of the count wakes each CPU.
  *
- * Returns: 0, -EBADMSG if the target has changed, or another negative errno if it could not be seen.
+ * Returns: 0, -EBADMSG if the target has changed, or another negative errno if it could not be
+ * seen.
  */
 int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, bool *filled,
 		  int *answer)
