@@ -102,6 +102,16 @@ patch_tree() {
 	rm -r "$new"
 }
 
+# In a cache that was moved, the commands that built objtool hold its old path; were it built
+# again, so would be every object. The rest of kbuild writes down relative paths.
+relocate() {
+	local old
+
+	old=$(sed -n 's|^include \(.*\)/Makefile$|\1|p' "$build/Makefile" 2>/dev/null || true)
+	[ -z "$old" ] || [ "$old" = "$tree" ] ||
+		find "$build/tools" -name '.*.cmd' -exec sed -i "s|$old/|$tree/|g" {} +
+}
+
 # An option that is dropped for want of a dependency would make a test skip, or a check not
 # look: -s makes it an error.
 configure() {
@@ -127,6 +137,7 @@ build() {
 
 	prepare_tree "$source" "$tree"
 	mkdir -p "$build"
+	relocate
 	configure
 	kernel_make bzImage modules
 	kernel_make -s INSTALL_MOD_PATH="$new" INSTALL_MOD_STRIP=1 modules_install
@@ -170,7 +181,7 @@ result=$cache/linux/$flavour-$id
 kind=linux-$configuration$patched
 tree=$cache/build/$kind-$(hash_words "$source_name" "$(compiler)" \
 	"$(cd "$top" && grep -hE '^CONFIG_' "${fragments[@]}" | grep -v '^CONFIG_DRM_VPFN' | sort)")
-# Right below the tree, where kbuild writes down relative paths: the cache may be moved
+# Right below the tree, so that kbuild writes down relative paths
 build=$tree/vpfn-build
 
 is_built() {
