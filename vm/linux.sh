@@ -175,9 +175,8 @@ fi
 id=$(hash_words "$source_id" "$(compiler)" "$(hash_files drivers/gpu/drm/vpfn include/uapi \
 	"${fragments[@]}" "${patches[@]#"$top/"}" vm/linux.sh vm/trees.sh)")
 result=$cache/linux/$flavour-$id
-# One tree, and one lock, for each set of options, so that neither flavours nor branches with
-# other options wait for each other or take turns in compiling everything again. What the
-# driver's own options change is little.
+# A lock for each flavour, which waits for no other one; a tree for each set of options, so that
+# branches do not take turns in compiling everything. What the driver's own change is little.
 kind=linux-$configuration$patched
 tree=$cache/build/$kind-$(hash_words "$source_name" "$(compiler)" \
 	"$(cd "$top" && grep -hE '^CONFIG_' "${fragments[@]}" | grep -v '^CONFIG_DRM_VPFN' | sort)")
