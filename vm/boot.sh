@@ -73,8 +73,7 @@ fill_payload() {
 	payload=$dir/payload
 	rm -rf "$payload"
 	mkdir -p "$payload"
-	cp -a "$kernel/lib" "$programs/." "$payload"
-	cp -a "${image:-$kernel/bzImage}" "$payload/bzImage"
+	cp -a "$kernel/lib" "$kernel/bzImage" "$programs/." "$payload"
 	[ -z "$add" ] || cp -a "$add/." "$payload"
 	cp -a "$top/vm/guest" "$payload"
 	[ -z "$modules" ] || replace_modules
@@ -265,14 +264,17 @@ share_arguments() {
 }
 
 # bochs-display is for a test that looks at mappings of other drivers; nobody else loads its own.
+# vmlinux, since a guest under TCG takes two seconds to unpack bzImage.
 # Without la57: an interrupt while the kernel finds out what the CPU has makes KASAN believe
 # that there are four levels of page tables, and complain, at about every fifth start.
 # QEMU's options hold commas
 # shellcheck disable=SC2054
 qemu_arguments() {
-	local qemu_path rootfs_path dir_path vram_path
+	local qemu_path image_path rootfs_path dir_path vram_path
 
+	image=${image:-$kernel/vmlinux}
 	reach qemu_path "$qemu"
+	reach image_path "$(dirname "$image")"
 	reach rootfs_path "$rootfs"
 	reach dir_path "$dir"
 	reach vram_path "$vram"
@@ -281,7 +283,7 @@ qemu_arguments() {
 		-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
 		-machine q35 -accel "$(accelerator)" -cpu max,la57=off -smp 2 -m "$guest_memory"
 		-nodefaults -no-user-config -display none -no-reboot
-		-kernel "$dir_path/payload/bzImage" -append "$(kernel_command_line)"
+		-kernel "$image_path/$(basename "$image")" -append "$(kernel_command_line)"
 		-drive "file=$rootfs_path/rootfs.ext4,format=raw,if=virtio,snapshot=on"
 		-fsdev "local,id=vpfn,path=$dir_path/payload,security_model=none,readonly=on"
 		-fsdev "local,id=out,path=$dir_path/guest,security_model=$(security_model)"
