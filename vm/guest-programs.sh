@@ -24,7 +24,7 @@ compile() {
 build() {
 	local new log
 
-	lock "guest-$(basename "$work")"
+	lock "$(basename "$work")"
 	found "$cache/guest/$id" && return
 	prune build
 	prune_older 3 guest
