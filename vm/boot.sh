@@ -353,9 +353,10 @@ start_vm() {
 	kill "$watch_pid" 2>/dev/null || true
 }
 
-# What the guest left: plain files for all to read. Its symbolic links and devices, which are
+# What the guest left: plain files for all to read, of the owner that out/ has. Its symbolic links and devices, which are
 # files with an attribute here, are none.
 collect() {
+	[ ${#confined[@]} -eq 0 ] || chown -R --reference="$dir" "$dir/guest" "$dir"/*.log
 	chmod -R a+rX,u+w "$dir/guest"
 	python3 - "$dir/guest" <<-'EOF'
 		import os, stat, sys
