@@ -19,7 +19,7 @@
 # Time that QEMU spends waiting for a CPU of the host does not count for a limit.
 
 . "$(dirname "$0")/lib.sh"
-# Root's own may be closed to the user that QEMU runs as
+# QEMU's user may not reach a TMPDIR of root's
 unset TMPDIR
 
 readonly exit_panic=201 exit_hang=202 exit_no_boot=203 exit_qemu=204
@@ -82,7 +82,7 @@ fill_payload() {
 	chmod -R a+rX "$payload"
 }
 
-# The kernel's command line would split what holds spaces, and takes no more than 32 words
+# The kernel splits its command line at spaces, and takes no more than 32 words
 write_program() {
 	{
 		echo "#!/bin/bash"
@@ -147,7 +147,7 @@ accelerator() {
 	fi
 }
 
-# Once root has started it, QEMU runs as a user that owns nothing but this VM's files
+# If root starts QEMU, run it as a user that owns nothing but this VM's files
 confine() {
 	local groups=--clear-groups
 
@@ -162,8 +162,8 @@ confine() {
 	chown -R nobody:nogroup "$dir/guest" "$dir/console.log" "$dir/output.log" "$scratch" "$vram"
 }
 
-# reach NAME DIR: sets NAME to a path of DIR for QEMU, which may not be allowed to walk the
-# path of its own, as below root's home
+# reach NAME DIR: sets NAME to a path by which QEMU reaches DIR even if its user may not walk
+# there, as below root's home
 reach() {
 	local fd
 
@@ -171,8 +171,8 @@ reach() {
 	printf -v "$1" /proc/self/fd/%d "$fd"
 }
 
-# A guest's symbolic links and devices must not become the host's. That takes extended
-# attributes, which an old tmpfs lacks; the other way leaves a directory of them in each.
+# A guest's symbolic links and devices must not become the host's. tmpfs has no extended
+# attributes of users before Linux 6.6.
 security_model() {
 	if python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.vpfn", b"")' "$dir/guest" 2>/dev/null; then
 		echo mapped-xattr
@@ -309,12 +309,12 @@ qemu_arguments() {
 	fi
 }
 
-# How many seconds has QEMU, the thread that had it worst, waited for a CPU of the host?
+# starved PID: how many seconds QEMU has waited for a CPU of the host, its worst thread
 starved() {
 	awk '$2 > most { most = $2 } END { print int(most / 1e9) }' /proc/"$1"/task/*/schedstat 2>/dev/null || echo 0
 }
 
-# has_had PID SECONDS START: that much time since then, on an idle host?
+# has_had PID SECONDS START: has QEMU had so much time since START, without its waits for a CPU?
 has_had() {
 	((SECONDS - $3 >= $2 && SECONDS - $3 - $(starved "$1") >= $2))
 }
@@ -353,8 +353,8 @@ start_vm() {
 	kill "$watch_pid" 2>/dev/null || true
 }
 
-# What the guest left: plain files for all to read, of the owner that out/ has. Its symbolic links and devices, which are
-# files with an attribute here, are none.
+# Make what the guest left readable, with the owner of out/. Remove its symbolic links and
+# devices, which QEMU stores as files with an attribute: their content is no result.
 collect() {
 	[ ${#confined[@]} -eq 0 ] || chown -R --reference="$dir" "$dir/guest" "$dir"/*.log
 	chmod -R a+rX,u+w "$dir/guest"
