@@ -291,6 +291,7 @@ qemu_arguments() {
 		-serial chardev:program
 		-chardev "pipe,id=witness,path=$scratch/witness"
 		-qmp "unix:$scratch/qmp,server=on,wait=off" -chardev "pipe,id=control,path=$scratch/control"
+		-qmp "unix:$scratch/examine,server=on,wait=off"
 		-device virtio-serial-pci -device virtserialport,chardev=witness,name=vpfn.witness
 		-device virtserialport,chardev=control,name=vpfn.control
 		-device bochs-display
@@ -319,7 +320,7 @@ has_had() {
 	((SECONDS - $3 >= $2 && SECONDS - $3 - $(starved "$1") >= $2))
 }
 
-# Ends QEMU at its limits, leaving the reason
+# Ends QEMU at its limits, leaving the reason and what the VM looked like
 watch_limits() {
 	local pid=$1 start=$SECONDS
 
@@ -331,6 +332,7 @@ watch_limits() {
 		fi
 	done
 	touch "$scratch/limit"
+	"$top/vm/examine.py" "$scratch/examine" >"$dir/hang.log" 2>&1 || true
 	end_qemu "$pid"
 }
 
@@ -406,7 +408,7 @@ judge() {
 	elif [ ! -e "$dir/guest/booted" ]; then
 		end $exit_no_boot "the VM never booted: no user space within $boot_limit s${first:+, after $first} (log: $console)"
 	elif [ -e "$scratch/limit" ]; then
-		end $exit_hang "the VM hung: $* did not end within $limit s${first:+, after $first} $logs"
+		end $exit_hang "the VM hung: $* did not end within $limit s${first:+, after $first} (processors and queues: $dir/hang.log, ${logs#(}"
 	else
 		end $exit_qemu "the VM ended by itself, with QEMU's status $qemu_status and without an exit code${first:+, after $first} (logs: $console, $dir/qemu.log)"
 	fi
