@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -125,7 +126,7 @@ static bool is_reached(const void *arg)
 {
 	const struct goal *goal = arg;
 
-	return goal->user->thread.done || goal->user->rounds >= goal->rounds;
+	return vpfn_thread_is_done(&goal->user->thread) || goal->user->rounds >= goal->rounds;
 }
 
 /* Some rounds later, or after the one that failed */
@@ -155,13 +156,13 @@ static void test_reset(enum vpfn_level level, int (*use)(struct user *user, uint
 
 	igt_assert_eq(vpfn_thread_start(&user.thread, run_user, &user), 0);
 	wait_rounds(&user);
-	igt_assert(!user.thread.done);
+	igt_assert(!vpfn_thread_is_done(&user.thread));
 	for (int i = 0; i < 3; i++) {
 		igt_assert_eq(vpfn_card_set(name, "reset", "1"), 0);
 		wait_rounds(&user);
 	}
 	user.stop = true;
-	igt_assert_eq(vpfn_thread_finish(&user.thread, &err), 0);
+	igt_assert_eq(vpfn_thread_join(&user.thread, &err), 0);
 	igt_assert_f(!err, "round %u: %d, %#llx\n", user.rounds, err,
 		     (unsigned long long)user.seen);
 

@@ -164,9 +164,9 @@ static void test_deleted(void)
 	igt_assert_eq(vpfn_bo_close(big, &bo), 0);
 
 	igt_assert_eq(vpfn_thread_start(&thread, run_create, &creation), 0);
-	igt_assert_eq(vpfn_thread_settle(&thread, SYS_ioctl), 0);
+	igt_assert_eq(vpfn_thread_waits_in(&thread, SYS_ioctl), 0);
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
-	igt_assert_eq(vpfn_thread_finish(&thread, &ret), 0);
+	igt_assert_eq(vpfn_thread_join(&thread, &ret), 0);
 	igt_assert_f(!ret, "%d while a buffer that was deleted is busy\n", ret);
 	igt_assert_eq(place_of(creation.fd, &creation.bo), VRAM);
 	close(creation.fd);
@@ -336,11 +336,11 @@ static void test_uncleared_import(void)
 	igt_assert_eq(vpfn_bo_export(file, &fresh, &dmabuf), 0);
 	igt_assert_eq(vpfn_dmabuf_import(big, dmabuf, size, &import.bo), 0);
 	igt_assert_eq(vpfn_thread_start(&thread, run_copy, &import), 0);
-	igt_assert_eq(vpfn_thread_settle(&thread, SYS_ioctl), 0);
-	igt_assert(!thread.done);
+	igt_assert_eq(vpfn_thread_waits_in(&thread, SYS_ioctl), 0);
+	igt_assert(!vpfn_thread_is_done(&thread));
 
 	igt_assert_eq(vpfn_card_unbind(small_name), 0);
-	igt_assert_eq(vpfn_thread_finish(&thread, &ret), 0);
+	igt_assert_eq(vpfn_thread_join(&thread, &ret), 0);
 	igt_info("the importer's job: %d\n", ret);
 	igt_assert_eq(count_secrets(map, size), 0);
 
@@ -404,12 +404,12 @@ static void test_evict_moving(void)
 	err = vpfn_run(other, &nop, 1);
 	igt_assert_f(err == -EIO || err == -ENODEV, "a job for a device that is gone: %d\n", err);
 	igt_assert_eq(vpfn_thread_start(&creator, run_create, &creation), 0);
-	igt_assert_eq(vpfn_thread_settle(&creator, SYS_ioctl), 0);
+	igt_assert_eq(vpfn_thread_waits_in(&creator, SYS_ioctl), 0);
 
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
-	igt_assert_eq(vpfn_thread_finish(&creator, &err), 0);
+	igt_assert_eq(vpfn_thread_join(&creator, &err), 0);
 	igt_info("all of the memory: %d\n", err);
-	igt_assert_eq(vpfn_thread_finish(&evictor, NULL), 0);
+	igt_assert_eq(vpfn_thread_join(&evictor, NULL), 0);
 	igt_assert_eq(vpfn_bo_wait(creation.fd, &bo, 0, VPFN_LONG_NS), 0);
 	close(other);
 	close(creation.fd);

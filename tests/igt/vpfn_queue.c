@@ -75,7 +75,7 @@ static void test_order(void)
 	for (unsigned int i = 0; i < THREADS; i++)
 		igt_assert_eq(vpfn_thread_start(&threads[i], run_submit, &fd), 0);
 	for (unsigned int i = 0; i < THREADS; i++) {
-		igt_assert_eq(vpfn_thread_finish(&threads[i], &err), 0);
+		igt_assert_eq(vpfn_thread_join(&threads[i], &err), 0);
 		igt_assert_eq(err, 0);
 	}
 	igt_assert_eq(vpfn_events_stop(), 0);

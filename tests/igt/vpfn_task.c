@@ -70,30 +70,6 @@ long vpfn_task_faults(pid_t pid, pid_t tid)
 	return minor + major;
 }
 
-static void *run_thread(void *arg)
-{
-	struct vpfn_thread *thread = arg;
-
-	thread->tid = syscall(SYS_gettid);
-	thread->ret = thread->run(thread->arg);
-	thread->done = true;
-	return NULL;
-}
-
-/**
- * vpfn_thread_start:
- * @thread: the thread
- * @run: what it does; no assertion may fail in there
- * @arg: the argument of @run
- *
- * Returns: 0 or a negative errno.
- */
-int vpfn_thread_start(struct vpfn_thread *thread, int (*run)(void *arg), void *arg)
-{
-	*thread = (struct vpfn_thread) { .run = run, .arg = arg };
-	return -pthread_create(&thread->thread, NULL, run_thread, thread);
-}
-
 struct settle {
 	const struct vpfn_thread *thread;
 	struct vpfn_child *child;
@@ -105,49 +81,24 @@ static bool thread_has_settled(const void *arg)
 	const struct settle *settle = arg;
 	const struct vpfn_thread *thread = settle->thread;
 
-	return thread->done ||
-	       (thread->tid && vpfn_task_waits_in(getpid(), thread->tid) == settle->nr);
+	pid_t tid = __atomic_load_n(&thread->tid, __ATOMIC_ACQUIRE);
+
+	return vpfn_thread_is_done(thread) ||
+	       (tid && vpfn_task_waits_in(getpid(), tid) == settle->nr);
 }
 
 /**
- * vpfn_thread_settle:
+ * vpfn_thread_waits_in:
  * @thread: the thread
  * @nr: number of a system call, or VPFN_IN_FAULT
  *
  * Returns: 0 once the thread is done or sleeps in @nr, or -ETIME.
  */
-int vpfn_thread_settle(struct vpfn_thread *thread, long nr)
+int vpfn_thread_waits_in(const struct vpfn_thread *thread, long nr)
 {
 	struct settle settle = { .thread = thread, .nr = nr };
 
 	return vpfn_wait_until(thread_has_settled, &settle);
-}
-
-static bool thread_is_done(const void *arg)
-{
-	const struct vpfn_thread *thread = arg;
-
-	return thread->done;
-}
-
-/**
- * vpfn_thread_finish:
- * @thread: the thread
- * @ret: where it goes what the thread returned; may be NULL
- *
- * Returns: 0 once the thread has ended, or -ETIME.
- */
-int vpfn_thread_finish(struct vpfn_thread *thread, int *ret)
-{
-	int err = vpfn_wait_until(thread_is_done, thread);
-
-	if (err)
-		return err;
-
-	pthread_join(thread->thread, NULL);
-	if (ret)
-		*ret = thread->ret;
-	return 0;
 }
 
 #define MAX_CHILDREN	32

@@ -8,10 +8,10 @@
 #ifndef VPFN_TASK_H
 #define VPFN_TASK_H
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/types.h>
+
+#include "vpfn_thread.h"
 
 /* What vpfn_task_waits_in() returns instead of the number of a system call. */
 #define VPFN_IN_FAULT	(-1)
@@ -20,19 +20,7 @@
 long vpfn_task_waits_in(pid_t pid, pid_t tid);
 long vpfn_task_faults(pid_t pid, pid_t tid);
 
-/* A thread of this process. */
-struct vpfn_thread {
-	pthread_t thread;
-	int (*run)(void *arg);
-	void *arg;
-	atomic_int tid;
-	atomic_bool done;
-	int ret;
-};
-
-int vpfn_thread_start(struct vpfn_thread *thread, int (*run)(void *arg), void *arg);
-int vpfn_thread_settle(struct vpfn_thread *thread, long nr);
-int vpfn_thread_finish(struct vpfn_thread *thread, int *ret);
+int vpfn_thread_waits_in(const struct vpfn_thread *thread, long nr);
 
 /* A process, which is killed when its parent ends. */
 struct vpfn_child {

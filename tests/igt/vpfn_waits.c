@@ -429,7 +429,7 @@ static bool is_quiet_or_spins(const void *arg)
 	struct access *access = (struct access *)arg;
 	pid_t tid = access->thread.tid;
 
-	if (access->thread.done ||
+	if (vpfn_thread_is_done(&access->thread) ||
 	    vpfn_task_faults(getpid(), tid) - access->before > MANY_FAULTS)
 		return true;
 
@@ -453,14 +453,14 @@ static void test_fault_signal(int (*run)(const struct busy *busy, int file), lon
 	sigaction(SIGUSR1, &action, &old);
 
 	igt_assert_eq(vpfn_thread_start(&access.thread, run_access, &access), 0);
-	igt_assert_eq(vpfn_thread_settle(&access.thread, nr), 0);
-	igt_assert(!access.thread.done);
+	igt_assert_eq(vpfn_thread_waits_in(&access.thread, nr), 0);
+	igt_assert(!vpfn_thread_is_done(&access.thread));
 	access.before = vpfn_task_faults(getpid(), access.thread.tid);
 	syscall(SYS_tgkill, getpid(), access.thread.tid, SIGUSR1);
 	igt_assert_eq(vpfn_wait_until(is_quiet_or_spins, &access), 0);
 
 	busy_end(&busy);
-	igt_assert_eq(vpfn_thread_finish(&access.thread, &err), 0);
+	igt_assert_eq(vpfn_thread_join(&access.thread, &err), 0);
 	igt_assert_f(access.faults <= MANY_FAULTS, "%ld faults for one access\n", access.faults);
 	igt_assert_f(!err || err == -EINTR, "the access ends with %d\n", err);
 
@@ -710,16 +710,16 @@ static void test_unbind(void (*put)(struct objects *objects, struct late *late,
 
 	igt_assert_eq(vpfn_thread_start(&caller, run_call, &call), 0);
 	late_wait_wanted(&late);
-	igt_assert(!caller.done);
+	igt_assert(!vpfn_thread_is_done(&caller));
 	igt_assert_eq(vpfn_thread_start(&unbinder, run_unbind, NULL), 0);
-	err = vpfn_thread_finish(&unbinder, &unbound);
+	err = vpfn_thread_join(&unbinder, &unbound);
 
 	/* Now the memory comes, be it in time or not. */
-	waited = !caller.done;
+	waited = !vpfn_thread_is_done(&caller);
 	late_come(&late);
 	if (err)
-		igt_assert_eq(vpfn_thread_finish(&unbinder, &unbound), 0);
-	igt_assert_eq(vpfn_thread_finish(&caller, &ret), 0);
+		igt_assert_eq(vpfn_thread_join(&unbinder, &unbound), 0);
+	igt_assert_eq(vpfn_thread_join(&caller, &ret), 0);
 	close(call.fd);
 	late_close(&late);
 	bring_back(0);
