@@ -20,10 +20,10 @@ copy_source() {
 	cp -a "$top/drivers/gpu/drm/vpfn" "$source/drivers/gpu/drm"
 	cp -a "$top/vm/guest-programs.mk" "$source/vm"
 	cp -a "$top/vm/selftest/vpfn_blind.c" "$source/tests/igt"
-	for vm in consumers driver iommu; do
+	for vm in first second iommu; do
 		cp -a "$top/vm/selftest/vpfn_selftest.c" "$source/tests/igt/vpfn_selftest_$vm.c"
 	done
-	edit "$source/tests/igt/meson.build" "s/^vpfn_progs = \[/&\n\t'vpfn_blind',\n\t'vpfn_selftest_consumers',\n\t'vpfn_selftest_driver',\n\t'vpfn_selftest_iommu',/"
+	edit "$source/tests/igt/meson.build" "s/^vpfn_progs = \[/&\n\t'vpfn_blind',\n\t'vpfn_selftest_first',\n\t'vpfn_selftest_second',\n\t'vpfn_selftest_iommu',/"
 }
 
 # The lists of make check, and what the additional programs add to them
@@ -35,8 +35,8 @@ copy_lists() {
 	for list in tests messages; do
 		cat "$top/vm/selftest/$list.txt" >>"$lists/$list.txt"
 	done
-	echo "consumers	vpfn_blind" >>"$lists/vms.txt"
-	for vm in consumers driver iommu; do
+	echo "first	vpfn_blind" >>"$lists/vms.txt"
+	for vm in first second iommu; do
 		echo "$vm	vpfn_selftest_$vm" >>"$lists/vms.txt"
 		for subtest in warning oops hang runner; do
 			echo "igt@vpfn_selftest_$vm@$subtest	pass" >>"$lists/tests.txt"
@@ -95,14 +95,14 @@ create='vpfn_mmap@create-bad'
 storm=$source/tests/igt/vpfn_storm.c
 
 expect pass nothing-broken '^[1-9][0-9]* passed, 0 failed, 0 skipped$' -- --tests "$create"
-expect fail kernel-warning '^dmesg-warn: igt@vpfn_selftest_driver@warning: .*: a warning' -- \
-	--tests vpfn_selftest_driver@warning
-expect fail kernel-oops '^fail: vm@driver: the kernel crashed: Oops: .*, in igt@vpfn_selftest_driver@oops' -- \
-	--tests vpfn_selftest_driver@oops
-expect fail dead-runner '^fail: vm@driver: .*exit code 137.*, in igt@vpfn_selftest_driver@runner' -- \
-	--tests vpfn_selftest_driver@runner
-expect fail missing-device '^fail: vm@driver: .*exit code 3' -- --tests "$create" --no-device
-expect fail never-boots '^fail: vm@driver: the VM never booted: no user space' -- \
+expect fail kernel-warning '^dmesg-warn: igt@vpfn_selftest_second@warning: .*: a warning' -- \
+	--tests vpfn_selftest_second@warning
+expect fail kernel-oops '^fail: vm@second: the kernel crashed: Oops: .*, in igt@vpfn_selftest_second@oops' -- \
+	--tests vpfn_selftest_second@oops
+expect fail dead-runner '^fail: vm@second: .*exit code 137.*, in igt@vpfn_selftest_second@runner' -- \
+	--tests vpfn_selftest_second@runner
+expect fail missing-device '^fail: vm@first: .*exit code 3' -- --tests "$create" --no-device
+expect fail never-boots '^fail: vm@first: the VM never booted: no user space' -- \
 	--tests "$create" --image "$dir/damaged-kernel"
 expect pass wrong-address '^[1-9][0-9]* passed, 0 failed, 0 skipped$' -- --tests vpfn_blind
 edit "$source/tests/igt/vpfn_mmap.c" 's/^\tigt_assert_eq(create_err(0, 0), -EINVAL);/\tigt_assert_eq(create_err(0, 0), 0);/'
@@ -111,8 +111,8 @@ expect fail assertion-turned-round '^fail: igt@vpfn_mmap@create-bad.*: tests/igt
 edit "$storm" 's/^\t\ttest_storm(TIMES/\t\ttest_storm(system("echo \x27<4>a warning\x27 >\/dev\/kmsg") + TIMES/'
 expect fail kexec-that-warns '^dmesg-warn: vm@kexec: the kernel said: a warning' -- --tests vm@kexec
 edit "$storm" 's/system("[^"]*")/pause()/'
-expect fail hang-in-each-vm '^fail: vm@consumers: the VM hung: .* did not end within 60 s.*, in igt@vpfn_selftest_consumers@hang' \
-	'^fail: vm@driver: the VM hung: .*, in igt@vpfn_selftest_driver@hang' \
+expect fail hang-in-each-vm '^fail: vm@first: the VM hung: .* did not end within 60 s.*, in igt@vpfn_selftest_first@hang' \
+	'^fail: vm@second: the VM hung: .*, in igt@vpfn_selftest_second@hang' \
 	'^fail: vm@iommu: the VM hung: .*, in igt@vpfn_selftest_iommu@hang' \
 	'^fail: vm@kexec: the VM hung: ' -- --tests 'vpfn_selftest_.*@hang|vm@kexec' --limit 60
 
