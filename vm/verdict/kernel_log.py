@@ -122,9 +122,9 @@ def general(text):
     for what, placeholder in (
             (r"\b[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\b", "<pci>"),
             (r"\b(0x[0-9a-f]+|\d{3,}|[0-9a-f]{8,}|\d+(?=kB))(?=\b|kB)", "<n>"),
-            (r"\d+(?= callbacks suppressed)", "<n>"),
+            (r"\d+(?= callbacks suppressed)|(?<=for irq )\d+", "<n>"),
             # Of a dump of a page
-            (r"(?<=count:)\d+", "<n>"),
+            (r"(?<=count:|..ino:)\d+", "<n>"),
             (r"(?<=flags: <n>\()\S+(?=\))", "<w>")):
         text = re.sub(what, placeholder, text)
     return text
