@@ -66,9 +66,12 @@ def blame(tests, lines, messages):
     for line in unexpected(lines, messages):
         found.setdefault(line.test, []).append(line.text)
     for name, texts in found.items():
-        more = " (and %d more lines)" % (len(texts) - 1) if len(texts) > 1 else ""
         tests.setdefault(name, Test(name, "pass")).fail(
-            "dmesg-warn", "the kernel said: " + texts[0] + more)
+            "dmesg-warn", "the kernel said: " + first_of(texts))
+
+
+def first_of(texts):
+    return texts[0] + (" (and %d more lines)" % (len(texts) - 1) if len(texts) > 1 else "")
 
 
 class Judgement:
@@ -153,10 +156,12 @@ class Judgement:
             for line in machine.lines:
                 if line.test in self.tests:
                     self.tests[line.test].log.append(line)
+        absent = {}
         for message in self.lists.messages:
             if message.due and not message.came and self.ended_well(message.test):
-                self.get(message.test).fail("dmesg-missing",
-                                            "the kernel did not say: " + message.text)
+                absent.setdefault(message.test, []).append(message.text)
+        for name, texts in absent.items():
+            self.get(name).fail("dmesg-missing", "the kernel did not say: " + first_of(texts))
 
     def ended_well(self, name):
         """Did the test run so far that its messages have to be there?"""
