@@ -106,6 +106,27 @@ u32 vpfn_ttm_place(struct ttm_buffer_object *tbo, u64 *offset)
 	return res ? res->mem_type : TTM_PL_SYSTEM;
 }
 
+static void vpfn_tt_destroy(struct ttm_device *bdev, struct ttm_tt *ttm)
+{
+	ttm_tt_fini(ttm);
+	kfree(to_vpfn_tt(ttm));
+}
+
+/*
+ * TTM does not charge the array of pages, 8 bytes a page, to the client's memory cgroup. A new
+ * buffer takes no other memory, so that a client could fill the machine with such arrays.
+ */
+static int vpfn_tt_charge_pages(struct ttm_tt *ttm)
+{
+	struct page **pages = kvcalloc(ttm->num_pages, sizeof(*pages), GFP_KERNEL_ACCOUNT);
+
+	if (!pages)
+		return -ENOMEM;
+	kvfree(ttm->pages);
+	ttm->pages = pages;
+	return 0;
+}
+
 static struct ttm_tt *vpfn_tt_create(struct ttm_buffer_object *tbo, u32 page_flags)
 {
 	enum ttm_caching caching = ttm_cached;
@@ -134,13 +155,12 @@ static struct ttm_tt *vpfn_tt_create(struct ttm_buffer_object *tbo, u32 page_fla
 
 	tt->obj = &tbo->base;
 	INIT_LIST_HEAD(&tt->link);
+	/* Not upon an eviction: it must not fail because of the limit of the client it is for. */
+	if (tbo->type == ttm_bo_type_device && !tbo->resource && vpfn_tt_charge_pages(&tt->base)) {
+		vpfn_tt_destroy(tbo->bdev, &tt->base);
+		return NULL;
+	}
 	return &tt->base;
-}
-
-static void vpfn_tt_destroy(struct ttm_device *bdev, struct ttm_tt *ttm)
-{
-	ttm_tt_fini(ttm);
-	kfree(to_vpfn_tt(ttm));
 }
 
 static int vpfn_tt_populate(struct ttm_device *bdev, struct ttm_tt *ttm,
@@ -393,15 +413,9 @@ static int vpfn_ttm_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_o
 	return -EMULTIHOP;
 }
 
-/**
- * vpfn_ttm_io_mem_reserve - &ttm_device_funcs.io_mem_reserve
- * @bdev: the TTM device
- * @res: the resource of a buffer, whose moves are done
- *
- * Says where the CPU finds the buffer. Every CPU mapping, by user space or by the kernel, comes
- * by here.
- *
- * Return: 0, -EINVAL for VRAM beyond the BAR, -EIO if the contents are lost.
+/*
+ * Where the CPU finds a buffer whose moves are done. Every CPU mapping, by user space or by the
+ * kernel, comes by here. -EINVAL for VRAM beyond the BAR, -EIO if the contents are lost.
  */
 int vpfn_ttm_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *res)
 {
