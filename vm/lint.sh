@@ -41,8 +41,9 @@ linux_checkpatch() {
 # The tree has no history to look a commit up in
 patches_checkpatch() {
 	cd "$tree"
-	perl scripts/checkpatch.pl --strict --terse --show-types --ignore=UNKNOWN_COMMIT_ID \
-		"$top"/patches/linux/000[1-9]*.patch
+	find "$top/patches/linux" -maxdepth 1 -name '*.patch' ! -name '0000-*' -print0 |
+		xargs -0 perl scripts/checkpatch.pl --strict --terse --show-types \
+			--ignore=UNKNOWN_COMMIT_ID
 }
 
 # The options are those of IGT's .checkpatch.conf, without what checkpatch cannot know:

@@ -24,7 +24,7 @@ prepare_tree() {
 	rm -r "${tree:?}/$(basename "$kernel_build")"
 	"$top/vm/trees.sh" linux "$tree"
 	for file in "$patches"/000[1-9]-*.patch; do
-		patch -d "$tree" -p1 --no-backup-if-mismatch <"$file"
+		patch -d "$tree" -p1 --fuzz=0 --no-backup-if-mismatch <"$file"
 	done
 }
 
