@@ -104,11 +104,14 @@ accept_expired() {
 	return $late
 }
 
-# The lists are good for an hour: a set-up asks several times
+# The lists are good for an hour, since a set-up asks several times, where they were fetched: the
+# configuration holds paths
 update() {
 	local log
 
-	[ -z "$(find "$root/updated" -mmin -60 2>/dev/null)" ] || return 0
+	if [ -n "$(find "$root/updated" -mmin -60 2>/dev/null)" ] && grep -qF "\"$root/state\"" "$root/apt.conf"; then
+		return
+	fi
 	log=$(log_directory)/apt-update.log
 	write_configuration
 	say "reading the package lists of ${suites[*]} (log: $log)"

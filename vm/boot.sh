@@ -19,7 +19,7 @@
 # Time that QEMU spends waiting for a CPU of the host does not count for a limit.
 
 . "$(dirname "$0")/lib.sh"
-# Root's own may be closed to the user that QEMU runs as
+# QEMU's user may not reach a TMPDIR of root's
 unset TMPDIR
 
 readonly exit_panic=201 exit_hang=202 exit_no_boot=203 exit_qemu=204
@@ -73,8 +73,7 @@ fill_payload() {
 	payload=$dir/payload
 	rm -rf "$payload"
 	mkdir -p "$payload"
-	cp -a "$kernel/lib" "$programs/." "$payload"
-	cp -a "${image:-$kernel/bzImage}" "$payload/bzImage"
+	cp -a "$kernel/lib" "$kernel/bzImage" "$programs/." "$payload"
 	[ -z "$add" ] || cp -a "$add/." "$payload"
 	cp -a "$top/vm/guest" "$payload"
 	[ -z "$modules" ] || replace_modules
@@ -83,7 +82,7 @@ fill_payload() {
 	chmod -R a+rX "$payload"
 }
 
-# The kernel's command line would split what holds spaces, and takes no more than 32 words
+# The kernel splits its command line at spaces, and takes no more than 32 words
 write_program() {
 	{
 		echo "#!/bin/bash"
@@ -148,7 +147,7 @@ accelerator() {
 	fi
 }
 
-# Once root has started it, QEMU runs as a user that owns nothing but this VM's files
+# If root starts QEMU, run it as a user that owns nothing but this VM's files
 confine() {
 	local groups=--clear-groups
 
@@ -163,8 +162,8 @@ confine() {
 	chown -R nobody:nogroup "$dir/guest" "$dir/console.log" "$dir/output.log" "$scratch" "$vram"
 }
 
-# reach NAME DIR: sets NAME to a path of DIR for QEMU, which may not be allowed to walk the
-# path of its own, as below root's home
+# reach NAME DIR: sets NAME to a path by which QEMU reaches DIR even if its user may not walk
+# there, as below root's home
 reach() {
 	local fd
 
@@ -172,8 +171,8 @@ reach() {
 	printf -v "$1" /proc/self/fd/%d "$fd"
 }
 
-# A guest's symbolic links and devices must not become the host's. That takes extended
-# attributes, which an old tmpfs lacks; the other way leaves a directory of them in each.
+# A guest's symbolic links and devices must not become the host's. tmpfs has no extended
+# attributes of users before Linux 6.6.
 security_model() {
 	if python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.vpfn", b"")' "$dir/guest" 2>/dev/null; then
 		echo mapped-xattr
@@ -265,14 +264,17 @@ share_arguments() {
 }
 
 # bochs-display is for a test that looks at mappings of other drivers; nobody else loads its own.
+# vmlinux, since a guest under TCG takes two seconds to unpack bzImage.
 # Without la57: an interrupt while the kernel finds out what the CPU has makes KASAN believe
 # that there are four levels of page tables, and complain, at about every fifth start.
 # QEMU's options hold commas
 # shellcheck disable=SC2054
 qemu_arguments() {
-	local qemu_path rootfs_path dir_path vram_path
+	local qemu_path image_path rootfs_path dir_path vram_path
 
+	image=${image:-$kernel/vmlinux}
 	reach qemu_path "$qemu"
+	reach image_path "$(dirname "$image")"
 	reach rootfs_path "$rootfs"
 	reach dir_path "$dir"
 	reach vram_path "$vram"
@@ -281,7 +283,7 @@ qemu_arguments() {
 		-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
 		-machine q35 -accel "$(accelerator)" -cpu max,la57=off -smp 2 -m "$guest_memory"
 		-nodefaults -no-user-config -display none -no-reboot
-		-kernel "$dir_path/payload/bzImage" -append "$(kernel_command_line)"
+		-kernel "$image_path/$(basename "$image")" -append "$(kernel_command_line)"
 		-drive "file=$rootfs_path/rootfs.ext4,format=raw,if=virtio,snapshot=on"
 		-fsdev "local,id=vpfn,path=$dir_path/payload,security_model=none,readonly=on"
 		-fsdev "local,id=out,path=$dir_path/guest,security_model=$(security_model)"
@@ -289,6 +291,7 @@ qemu_arguments() {
 		-serial chardev:program
 		-chardev "pipe,id=witness,path=$scratch/witness"
 		-qmp "unix:$scratch/qmp,server=on,wait=off" -chardev "pipe,id=control,path=$scratch/control"
+		-qmp "unix:$scratch/examine,server=on,wait=off"
 		-device virtio-serial-pci -device virtserialport,chardev=witness,name=vpfn.witness
 		-device virtserialport,chardev=control,name=vpfn.control
 		-device bochs-display
@@ -307,17 +310,17 @@ qemu_arguments() {
 	fi
 }
 
-# How many seconds has QEMU, the thread that had it worst, waited for a CPU of the host?
+# starved PID: how many seconds QEMU has waited for a CPU of the host, its worst thread
 starved() {
 	awk '$2 > most { most = $2 } END { print int(most / 1e9) }' /proc/"$1"/task/*/schedstat 2>/dev/null || echo 0
 }
 
-# has_had PID SECONDS START: that much time since then, on an idle host?
+# has_had PID SECONDS START: has QEMU had so much time since START, without its waits for a CPU?
 has_had() {
 	((SECONDS - $3 >= $2 && SECONDS - $3 - $(starved "$1") >= $2))
 }
 
-# Ends QEMU at its limits, leaving the reason
+# Ends QEMU at its limits, leaving the reason and what the VM looked like
 watch_limits() {
 	local pid=$1 start=$SECONDS
 
@@ -329,6 +332,7 @@ watch_limits() {
 		fi
 	done
 	touch "$scratch/limit"
+	"$top/vm/examine.py" "$scratch/examine" >"$dir/hang.log" 2>&1 || true
 	end_qemu "$pid"
 }
 
@@ -351,9 +355,10 @@ start_vm() {
 	kill "$watch_pid" 2>/dev/null || true
 }
 
-# What the guest left: plain files for all to read. Its symbolic links and devices, which are
-# files with an attribute here, are none.
+# Make what the guest left readable, with the owner of out/. Remove its symbolic links and
+# devices, which QEMU stores as files with an attribute: their content is no result.
 collect() {
+	[ ${#confined[@]} -eq 0 ] || chown -R --reference="$dir" "$dir/guest" "$dir"/*.log
 	chmod -R a+rX,u+w "$dir/guest"
 	python3 - "$dir/guest" <<-'EOF'
 		import os, stat, sys
@@ -403,7 +408,7 @@ judge() {
 	elif [ ! -e "$dir/guest/booted" ]; then
 		end $exit_no_boot "the VM never booted: no user space within $boot_limit s${first:+, after $first} (log: $console)"
 	elif [ -e "$scratch/limit" ]; then
-		end $exit_hang "the VM hung: $* did not end within $limit s${first:+, after $first} $logs"
+		end $exit_hang "the VM hung: $* did not end within $limit s${first:+, after $first} (processors and queues: $dir/hang.log, ${logs#(}"
 	else
 		end $exit_qemu "the VM ended by itself, with QEMU's status $qemu_status and without an exit code${first:+, after $first} (logs: $console, $dir/qemu.log)"
 	fi

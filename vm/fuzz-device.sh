@@ -48,77 +48,69 @@ dma_pattern() {
 	printf %s $separator
 }
 
-# descriptor OP SRC_SPACE DST_SPACE SRC DST PATTERN
+# descriptor OP SRC DST PATTERN
 descriptor() {
-	local length=4096 src_count=0 dst_count=0
+	local length=4096
 
 	[ "$1" != 0 ] || length=0
-	[ "$2" != 3 ] || src_count=1
-	[ "$3" != 3 ] || dst_count=1
 	bytes 1 "$1"
 	bytes 1 3
-	bytes 1 "$2"
-	bytes 1 "$3"
+	bytes 2 0
 	bytes 4 7
 	bytes 8 $length
-	bytes 8 "$4"
-	bytes 8 "$5"
-	bytes 4 $src_count
-	bytes 4 $dst_count
-	bytes 4 "$6"
-	bytes 20 0
+	bytes 8 "$2"
+	bytes 8 "$3"
+	bytes 4 "$4"
+	bytes 28 0
 }
 
-list_entry() {
-	bytes 8 0x3000000
-	bytes 4 4096
-	bytes 4 0
+# An entry of the GART that is valid
+gart_entry() {
+	bytes 8 0x3000001
 }
 
-# A driver's first steps: a ring, interrupts, three descriptors, time
+# A driver's first steps: a table, a ring, interrupts, three descriptors, time
 seed() {
 	local region=$1 i
 	shift
 
 	dma_pattern descriptor "$@"
-	dma_pattern list_entry
-	write_register "$region" 0x30 0x100000
-	write_register "$region" 0x38 8
-	write_register "$region" 0x4c 3
+	dma_pattern gart_entry
+	write_register "$region" 0x38 0x200000
+	write_register "$region" 0x40 0x100000
+	write_register "$region" 0x48 8
+	write_register "$region" 0x5c 3
 	write_register "$region" 0x20 1
-	write_register "$region" 0x40 3
+	write_register "$region" 0x50 3
 	for i in 1 2 3; do
 		bytes 1 $op_clock_step
 		printf %s $separator
 	done
 }
 
-# Every operation in every space, for each number that the registers may have: chance
-# would hardly ever find a descriptor that is valid.
+# Every operation between VRAM and the GART window, for each number that the registers
+# may have: chance would hardly ever find a descriptor that is valid.
 seeds() {
-	local to=$1 region operation
+	local to=$1 region operation gart=$((1 << 40))
 
 	for region in 0 1 2 3 4 5; do
 		while read -r operation; do
-			# Six words
+			# Four words
 			# shellcheck disable=SC2086
-			seed $region $operation >"$to/seed-$region-${operation// /-}"
+			seed $region $operation >"$to/seed-3-$region-${operation// /-}"
 		done <<-END
-			0 0 0 0 0 0
-			1 0 1 0 65536 1
-			1 0 2 0 33554432 1
-			1 0 3 0 4194304 1
-			2 1 1 0 65536 0
-			2 1 1 65536 66000 0
-			2 2 1 33554432 0 0
-			2 1 2 0 33554432 0
-			2 2 2 33554432 50331648 0
-			2 3 1 4194304 0 0
-			2 1 3 0 4194304 0
-			2 3 3 4194304 4194304 0
-			3 1 1 0 65536 0
-			3 2 2 33554432 50331648 0
-			3 3 1 4194304 0 0
+			0 0 0 0
+			1 0 65536 1
+			1 0 $((gart + 12345)) 1
+			2 0 65536 0
+			2 65536 66000 0
+			2 $gart 0 0
+			2 0 $gart 0
+			2 $gart $((gart + 100)) 0
+			3 0 65536 0
+			3 0 $((gart + 4094)) 0
+			3 $gart 0 0
+			3 $gart $((gart + 8192)) 0
 		END
 	done
 }
@@ -154,7 +146,7 @@ step qemu-fuzz "building QEMU's fuzzer with the vpfn device" build
 corpus=$cache/fuzz/device
 mkdir -p "$corpus" "$dir"
 rm -f "$dir"/{crash,leak,oom,timeout}-*
-[ -e "$corpus/seed-0-0-0-0-0-0-0" ] || seeds "$corpus"
+[ -e "$corpus/seed-3-0-0-0-0-0" ] || seeds "$corpus"
 
 say "fuzzing the device for $seconds s (log: $log)"
 # QEMU finds its firmware where it is started; and frees little of what it has at exit

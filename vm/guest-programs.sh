@@ -8,7 +8,7 @@
 
 sysroot=$1
 source=$2
-# The root file system's own name, not where the cache is
+# A name that does not depend on where the cache is
 sysroot_id=$(basename "$(dirname "$sysroot")")
 
 current_id() {
@@ -20,11 +20,11 @@ compile() {
 		DEST="$1" install
 }
 
-# The objects stay where the next state of this tree finds them; a result never changes
+# The objects stay for the next state of this tree; a result never changes
 build() {
 	local new log
 
-	lock "guest-$(basename "$work")"
+	lock "$(basename "$work")"
 	found "$cache/guest/$id" && return
 	prune build
 	prune_older 3 guest

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Which kernel runs in the VM? Debian's Linux source with our driver in it, in one of
-# the flavours of vm/linux/. Prints the directory that holds bzImage, System.map,
+# the flavours of vm/linux/. Prints the directory that holds vmlinux, bzImage, System.map,
 # config and lib/modules.
 # usage: linux.sh FLAVOUR          builds the kernel
 #        linux.sh FLAVOUR --build  builds it and prints the build directory instead, whose
@@ -102,6 +102,16 @@ patch_tree() {
 	rm -r "$new"
 }
 
+# In a cache that was moved, the commands that built objtool hold its old path; were it built
+# again, so would be every object. The rest of kbuild writes down relative paths.
+relocate() {
+	local old
+
+	old=$(sed -n 's|^include \(.*\)/Makefile$|\1|p' "$build/Makefile" 2>/dev/null || true)
+	[ -z "$old" ] || [ "$old" = "$tree" ] ||
+		find "$build/tools" -name '.*.cmd' -exec sed -i "s|$old/|$tree/|g" {} +
+}
+
 # An option that is dropped for want of a dependency would make a test skip, or a check not
 # look: -s makes it an error.
 configure() {
@@ -127,10 +137,12 @@ build() {
 
 	prepare_tree "$source" "$tree"
 	mkdir -p "$build"
+	relocate
 	configure
 	kernel_make bzImage modules
 	kernel_make -s INSTALL_MOD_PATH="$new" INSTALL_MOD_STRIP=1 modules_install
 	rm -f "$new"/lib/modules/*/{build,source}
+	strip -o "$new/vmlinux" "$build/vmlinux"
 	cp "$build/arch/x86/boot/bzImage" "$build/System.map" "$new"
 	cp "$build/.config" "$new/config"
 	if [ "$flavour" = coverage ]; then
@@ -164,13 +176,12 @@ fi
 id=$(hash_words "$source_id" "$(compiler)" "$(hash_files drivers/gpu/drm/vpfn include/uapi \
 	"${fragments[@]}" "${patches[@]#"$top/"}" vm/linux.sh vm/trees.sh)")
 result=$cache/linux/$flavour-$id
-# One tree, and one lock, for each set of options, so that neither flavours nor branches with
-# other options wait for each other or take turns in compiling everything again. What the
-# driver's own options change is little.
+# A lock for each flavour, which waits for no other one; a tree for each set of options, so that
+# branches do not take turns in compiling everything. What the driver's own change is little.
 kind=linux-$configuration$patched
 tree=$cache/build/$kind-$(hash_words "$source_name" "$(compiler)" \
 	"$(cd "$top" && grep -hE '^CONFIG_' "${fragments[@]}" | grep -v '^CONFIG_DRM_VPFN' | sort)")
-# Right below the tree, where kbuild writes down relative paths: the cache may be moved
+# Right below the tree, so that kbuild writes down relative paths
 build=$tree/vpfn-build
 
 is_built() {

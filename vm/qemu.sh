@@ -146,4 +146,6 @@ if ! is_built; then
 	rm -rf "$result"
 	mv "$new" "$result"
 fi
+# Another work tree's state of the device may have been built from it since
+[ "$print" = "$result" ] || prepare_tree "$source" "$work/tree"
 echo "$print"

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Do specification, header and qtests of the device speak of the same things? Fails with
-# the name of each register and each error that one of the three lacks, or that has
-# another number in the specification than in the header.
+# the name of each register and each error that one of the three lacks, that has another
+# number in the specification than in the header, or for which the specification names no
+# qtest that exists.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -13,7 +14,8 @@ status=0
 # The quotes are those of the specification
 # shellcheck disable=SC2016
 readonly register_row='s/^(0x[0-9a-f]{2})    ``([A-Z_]+)`` +(RO|RW|RW1C),? .*/\2 \1/p' \
-	error_row='s/^([0-9]+) +``([A-Z_]+)``  .*/\2 \1/p'
+	error_row='s/^([0-9]+) +``([A-Z_]+)``  .*/\2 \1/p' \
+	test_row='^``[A-Z_]+``.*  ``[a-z]' test_name='``[a-z][-a-z]*/[-a-z0-9]+``'
 
 complain() {
 	say "$*"
@@ -57,8 +59,35 @@ named_by_qtest() {
 	done < <(in_header "$kind")
 }
 
+# The rows of the specification's table of tests
+tests_in_spec() {
+	sed -n '/^Tests$/,$p' "$spec" | grep -E "$test_row"
+}
+
+# proved KIND: does the table give each of them a test, in a row of its name?
+proved() {
+	local kind=$1 name
+
+	while read -r name _; do
+		tests_in_spec | grep -qF "\`\`$name\`\`" ||
+			complain "VPFN_${kind}_$name has no test in the table of $spec"
+	done < <(in_header "$kind")
+}
+
+tests_exist() {
+	local test
+
+	while read -r test; do
+		grep -qF "\"vpfn/$test\"" "$qtest" ||
+			complain "$spec names a test that $qtest lacks: $test"
+	done < <(sed -n '/^Tests$/,$p' "$spec" | grep -oE "$test_name" | tr -d '`')
+}
+
 same REG "$(registers_in_spec)"
 same ERROR "$(errors_in_spec)"
 named_by_qtest REG
 named_by_qtest ERROR
+proved REG
+proved ERROR
+tests_exist
 exit $status

@@ -6,15 +6,19 @@
 
 . "$(dirname "$0")/lib.sh"
 
-# A file that is the same already keeps its time stamp, so that make leaves it alone.
-# It is replaced, not written: our own trees share files with the unpacked source.
+# put FROM TO [SCRIPT]: through a script of sed. A file that is the same already keeps its
+# time stamp, so that make leaves it alone. It is replaced, not written: our own trees share
+# files with the unpacked source.
 put() {
-	local from=$1 to=$2
+	local from=$1 to=$2 script=${3:-}
 
-	cmp -s "$from" "$to" && return
 	mkdir -p "$(dirname "$to")"
-	cp "$from" "$to.vpfn-new"
-	mv "$to.vpfn-new" "$to"
+	sed "$script" "$from" >"$to.vpfn-new"
+	if cmp -s "$to.vpfn-new" "$to"; then
+		rm "$to.vpfn-new"
+	else
+		mv "$to.vpfn-new" "$to"
+	fi
 }
 
 # put_directory FROM TO: all files below it
@@ -75,10 +79,22 @@ overlay_linux() {
 # to the file of the same name.
 qemu_fragments="hw/misc/Kconfig hw/misc/meson.build hw/misc/trace-events"
 
+# The device is in the form of QEMU 10.0. What a newer tree wants: since 10.1 class_init()
+# takes a const pointer, since 11.0 the header of properties lies elsewhere.
+for_newer_qemu() {
+	local tree=$1
+
+	! grep -q 'class_init)(ObjectClass \*klass, const void' "$tree/include/qom/object.h" ||
+		echo 's/^static void vpfn_class_init.*, /&const /'
+	[ ! -e "$tree/include/hw/core/qdev-properties.h" ] ||
+		echo 's|"hw/qdev-properties.h"|"hw/core/qdev-properties.h"|'
+}
+
 overlay_qemu() {
 	local tree=$1 device=$top/qemu-device file
 
-	find "$device" -type f -printf '%P\n' | while read -r file; do
+	put "$device/hw/misc/vpfn.c" "$tree/hw/misc/vpfn.c" "$(for_newer_qemu "$tree")"
+	find "$device" -type f ! -name vpfn.c -printf '%P\n' | while read -r file; do
 		if [[ " $qemu_fragments " = *" $file "* ]]; then
 			put_fragment "$device/$file" "$tree/$file"
 		else

@@ -21,7 +21,7 @@ prepare_tree() {
 
 	rm -rf "$tree"
 	cp -al "$from" "$tree"
-	rm -r "$tree/$(basename "$kernel_build")"
+	rm -r "${tree:?}/$(basename "$kernel_build")"
 	"$top/vm/trees.sh" linux "$tree"
 	for file in "$patches"/000[1-9]-*.patch; do
 		patch -d "$tree" -p1 --no-backup-if-mismatch <"$file"

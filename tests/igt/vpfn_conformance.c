@@ -201,19 +201,17 @@ static bool is_right(const struct vpfn_user *user, int answer, int expected)
 
 /* A wrong answer of one user is no reason to leave the others unasked. */
 struct verdict {
-	long pins;		/* pages that were pinned before the first of them */
 	unsigned int wrong;
 	unsigned int absent;
 };
 
 static void ask(const char *matrix, const struct vpfn_user *user,
-		const struct vpfn_target *target, const char *column, int expected,
+		const struct vpfn_target *target, bool *filled, const char *column, int expected,
 		struct verdict *verdict)
 {
 	int answer = 0, err;
 
-	err = vpfn_user_ask(user, target, verdict->pins, &answer) ?: vpfn_target_kept(target);
-
+	err = vpfn_user_ask(user, target, filled, &answer) ?: vpfn_target_kept(target);
 	vpfn_matrix_cell(matrix, user->name, column, vpfn_answer_name(answer));
 	if (answer == -ENODEV && expected != -ENODEV) {
 		igt_info("the kernel lacks %s (%s)\n", user->name, user->needs ?: "?");
@@ -231,17 +229,19 @@ static void ask_about_ordinary(const char *matrix, const struct vpfn_user *user,
 			       struct verdict *verdict)
 {
 	struct vpfn_target ordinary;
+	bool filled = false;
 
 	igt_assert_eq(vpfn_target_ordinary(user, &ordinary), 0);
-	ask(matrix, user, &ordinary, "ordinary", user->on_ordinary, verdict);
+	ask(matrix, user, &ordinary, &filled, "ordinary", user->on_ordinary, verdict);
 	vpfn_target_free(&ordinary);
 }
 
 static void ask_family(const char *matrix, const struct vpfn_user_family *family,
 		       bool *controlled)
 {
-	struct verdict verdict = { .pins = vpfn_pins() };
-	bool control = !*controlled;
+	bool control = !*controlled, filled = false;
+	struct verdict verdict = {};
+	long pins = vpfn_pins();
 
 	igt_require_f(family != &io_family || disk.mount[0],
 		      "no disk (CONFIG_BLK_DEV_NULL_BLK, CONFIG_EXT4_FS, mkfs.ext4)\n");
@@ -251,8 +251,10 @@ static void ask_family(const char *matrix, const struct vpfn_user_family *family
 
 		if (control)
 			ask_about_ordinary(matrix, user, &verdict);
-		ask(matrix, user, &source.target, source.name, expected_answer(user), &verdict);
+		ask(matrix, user, &source.target, &filled, source.name,
+		    expected_answer(user), &verdict);
 	}
+	igt_assert_eq(vpfn_pins_returned(pins), 0);
 	igt_assert_eq(verdict.wrong, 0);
 	igt_require_f(!verdict.absent, "the kernel lacks %u of them\n", verdict.absent);
 }

@@ -25,9 +25,9 @@ static int fd = -1;
 static struct vpfn_stage stage;
 
 /*
- * By this count each user and each range is judged, beside his answer: a refusal that has left a
- * page pinned raises it. It counts FOLL_PIN alone. For what get_user_pages() itself takes there is
- * no count that a process could read.
+ * By this count each family of users and each range is judged, beside the answers: a refusal that
+ * has left a page pinned raises it. It counts FOLL_PIN alone. For what get_user_pages() itself takes
+ * there is no count that a process could read.
  */
 static void test_count(void)
 {
@@ -210,10 +210,6 @@ static void taker_cell(const struct taker *taker, const char *how, const char *w
 			 taken > 0 ? answer : vpfn_answer_name(taken));
 }
 
-/* How many pages were pinned before the first taker. */
-static long pins;
-
-/* And no page stays pinned. */
 static void assert_taken(const struct taker *taker, const char *how, const char *where,
 			 char *range, ssize_t expected)
 {
@@ -224,7 +220,6 @@ static void assert_taken(const struct taker *taker, const char *how, const char 
 	taker_cell(taker, how, where, taken);
 	igt_assert_f(taken == expected, "%s, %s, on %s: %zd, not %zd\n", taker->name, how, where,
 		     taken, expected);
-	igt_assert_eq(vpfn_pins_returned(pins), 0);
 }
 
 /* A mapping of a scene's buffer, with ordinary memory below and above. */
@@ -297,11 +292,13 @@ static void test_ranges(const struct vpfn_scene *scene,
 				    const struct framed *framed))
 {
 	struct framed framed;
+	long pins;
 
 	framed_open(&framed, &scene->view);
 	pins = vpfn_pins();
 	for (unsigned int i = 0; i < ARRAY_SIZE(takers); i++)
 		run(&takers[i], scene, &framed);
+	igt_assert_eq(vpfn_pins_returned(pins), 0);
 	vpfn_view_check_at(&scene->view, framed.map, 0, framed.len);
 	framed_close(&framed);
 }
@@ -310,11 +307,12 @@ static void test_ranges(const struct vpfn_scene *scene,
 static void test_ordinary_ranges(const char *how)
 {
 	char *range = vpfn_anonymous(RANGE);
+	long pins = vpfn_pins();
 
 	igt_assert(range);
-	pins = vpfn_pins();
 	for (unsigned int i = 0; i < ARRAY_SIZE(takers); i++)
 		assert_taken(&takers[i], how, "ordinary", range, RANGE);
+	igt_assert_eq(vpfn_pins_returned(pins), 0);
 	munmap(range, RANGE);
 }
 

@@ -162,16 +162,24 @@ static void bring_back(const char *name)
 
 static void no_faults(void);
 
-/* For the tests that follow, also if this one fails: the answers do not matter. */
+/* A test before this one may have failed: the answers do not matter. */
+static void bring_all_back(void)
+{
+	if (access("/sys/module/vpfn", F_OK))
+		vpfn_shell("modprobe vpfn");
+	bring_back(big_name);
+	bring_back(small_name);
+	vpfn_timeout_restore();
+	vpfn_limit_restore();
+}
+
+/* For the tests that follow, also if this one fails. */
 static void put_back_at_exit(int sig)
 {
 	(void)sig;
 	no_faults();
 	vpfn_text_write(SLEEP_TEST, "none");
-	if (access("/sys/module/vpfn", F_OK))
-		vpfn_shell("modprobe vpfn");
-	bring_back(big_name);
-	bring_back(small_name);
+	bring_all_back();
 }
 
 /* A device under mappings of each size */
@@ -1049,6 +1057,7 @@ static void test_probe_fails(void)
 	igt_info("%u allocations, of which %u are needed\n", n - 2, refused);
 	igt_assert_lte(50, refused);
 	check_footprint(&bound, n);
+	no_faults();
 	check_works(small_name);
 }
 
@@ -1658,6 +1667,31 @@ static const struct {
 	{ "reset-hung", "A function reset while the engine hangs.", test_reset_hung },
 };
 
+static void test_sleep_devices(void)
+{
+	test_sleep(sleep_devices);
+}
+
+static void test_sleep_deeply(void)
+{
+	test_sleep(sleep_deeply);
+}
+
+static const struct {
+	const char *name;
+	const char *describe;
+	void (*run)(void);
+} tests[] = {
+	{ "module", "The module goes when its last user has gone, and comes back.", test_module },
+	{ "sleep-devices", "Mappings, contents and queued jobs survive the sleep of the devices.",
+	  test_sleep_devices },
+	{ "sleep", "Mappings, contents and queued jobs survive suspend to RAM.",
+	  test_sleep_deeply },
+	{ "sleep-refused",
+	  "Without room for what is in device memory there is no sleep, and no loss.",
+	  test_sleep_refused },
+};
+
 static const struct {
 	const char *name;
 	const char *describe;
@@ -1689,8 +1723,10 @@ int igt_main()
 	igt_describe("The driver is unbound under a mapping, and bound again.");
 	igt_subtest_with_dynamic("mapped") {
 		for_each_vpfn_level(level) {
-			igt_dynamic(vpfn_level_name(level))
+			igt_dynamic(vpfn_level_name(level)) {
+				bring_all_back();
 				test_mapped(level);
+			}
 		}
 	}
 
@@ -1698,39 +1734,37 @@ int igt_main()
 		igt_describe(small_tests[i].describe);
 		igt_subtest(small_tests[i].name) {
 			require_small();
+			bring_all_back();
 			small_tests[i].run();
 		}
 	}
 
-	igt_describe("The module goes when its last user has gone, and comes back.");
-	igt_subtest("module")
-		test_module();
-
-	igt_describe("Mappings, contents and queued jobs survive the sleep of the devices.");
-	igt_subtest("sleep-devices")
-		test_sleep(sleep_devices);
-
-	igt_describe("Mappings, contents and queued jobs survive suspend to RAM.");
-	igt_subtest("sleep")
-		test_sleep(sleep_deeply);
-
-	igt_describe("Without room for what is in device memory there is no sleep, and no loss.");
-	igt_subtest("sleep-refused")
-		test_sleep_refused();
+	for (unsigned int i = 0; i < ARRAY_SIZE(tests); i++) {
+		igt_describe(tests[i].describe);
+		igt_subtest(tests[i].name) {
+			bring_all_back();
+			tests[i].run();
+		}
+	}
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(runtime_tests); i++) {
 		igt_describe(runtime_tests[i].describe);
 		igt_subtest_with_dynamic(runtime_tests[i].name) {
-			igt_dynamic("big")
+			igt_dynamic("big") {
+				bring_all_back();
 				runtime_tests[i].run(big_name);
+			}
 			igt_dynamic("small") {
 				require_small();
+				bring_all_back();
 				runtime_tests[i].run(small_name);
 			}
 		}
 	}
 
 	igt_describe("Without room for what is in device memory the device stays awake.");
-	igt_subtest("runtime-refused")
+	igt_subtest("runtime-refused") {
+		bring_all_back();
 		test_runtime_refused();
+	}
 }

@@ -324,6 +324,7 @@ static void test_system_leaves(uint32_t placement)
 	vpfn_assert_level(arena.fd, map, VPFN_PTE);
 	munmap(map, size);
 	vpfn_bo_close(arena.fd, &bo);
+	vpfn_limit_restore();
 }
 
 static void any_piece(int sig)

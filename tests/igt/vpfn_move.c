@@ -42,7 +42,7 @@ IGT_TEST_DESCRIPTION("Buffers of vpfn that move while CPU and engine use them.")
 
 /* How often a buffer goes out and comes back while threads or processes work on it. */
 #define MOVES		20
-#define RACE_MOVES	6
+#define RACE_MOVES	4
 #define RACE_MOVES_PUD	2
 
 #define OLD		0x01d01d01
@@ -802,11 +802,14 @@ static void run_process(unsigned int self)
 		for (unsigned int i = 0; i < ARRAY_SIZE(bos); i++) {
 			struct vpfn_content content =
 				vpfn_content_pattern(self << 16 | round << 8 | i);
-			uint64_t end;
+			uint64_t tail = bos[i].size - VPFN_2M, end;
 			void *map;
 
+			/* Both ends by the CPU, which is slow; all of it by the engine. */
 			igt_assert_eq(vpfn_bo_map(file, &bos[i], &map), 0);
-			end = vpfn_content_check(&content, map, 0, bos[i].size);
+			end = vpfn_content_check(&content, map, 0, VPFN_2M);
+			if (end == VPFN_2M)
+				end = vpfn_content_check(&content, map, tail, bos[i].size);
 			igt_assert_f(end == bos[i].size, "process %u, round %u, buffer %u: %#llx\n",
 				     self, round, i, (unsigned long long)end);
 			munmap(map, bos[i].size);

@@ -1140,9 +1140,10 @@ static void create_scattered(struct vpfn_mem *mem, uint64_t seed)
 static void test_scattered(void)
 {
 	struct vpfn_mem first, second, vram;
-	cpu_set_t cpu;
+	cpu_set_t all, cpu;
 
 	/* Freed pages are nearest to the processor that freed them. */
+	igt_assert_eq(sched_getaffinity(0, sizeof(all), &all), 0);
 	CPU_ZERO(&cpu);
 	CPU_SET(0, &cpu);
 	igt_assert_eq(sched_setaffinity(0, sizeof(cpu), &cpu), 0);
@@ -1166,6 +1167,8 @@ static void test_scattered(void)
 	vpfn_mem_destroy(&vram);
 	vpfn_mem_destroy(&second);
 	vpfn_mem_destroy(&first);
+	vpfn_limit_restore();
+	igt_assert_eq(sched_setaffinity(0, sizeof(all), &all), 0);
 }
 
 /* What was moved out of device memory is back when the engine needs it. */

@@ -13,7 +13,6 @@
 
 #include "vpfn_consumer.h"
 #include "vpfn_pattern.h"
-#include "vpfn_pins.h"
 #include "vpfn_target.h"
 
 /* What no user writes: whatever he does to a target, this is not what he leaves. */
@@ -252,27 +251,27 @@ int vpfn_target_in_child(const struct vpfn_target *target,
  * vpfn_user_ask:
  * @user: who is asked
  * @target: the target
- * @pins: what vpfn_pins() said before; it stays the same from one user to the next
+ * @filled: whether the target holds what this wrote for the last user, false for the first one
  * @answer: the answer
  *
- * A refusal must leave the target alone; and whatever the answer, no page stays pinned.
+ * A refusal must leave the target alone. Whatever the answer, no page stays pinned: the caller asks
+ * vpfn_pins_returned() after all users, since each reading of the count wakes each CPU.
  *
- * Returns: 0, -EBADMSG if the target has changed, -EBUSY if a page stays pinned, or another
- * negative errno if the target could not be seen.
+ * Returns: 0, -EBADMSG if the target has changed, or another negative errno if it could not be
+ * seen.
  */
-int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, long pins,
+int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, bool *filled,
 		  int *answer)
 {
-	int err = vpfn_target_fill(target, UNTOUCHED);
+	int err = *filled ? 0 : vpfn_target_fill(target, UNTOUCHED);
 
 	if (err)
 		return err;
 
 	*answer = user->run ? user->run(target) : user->call(target, user->arg);
-	err = vpfn_pins_returned(pins);
-	if (err)
-		return err;
-	return *answer ? vpfn_target_check(target, UNTOUCHED) : 0;
+	err = *answer ? vpfn_target_check(target, UNTOUCHED) : 0;
+	*filled = *answer && !err;
+	return err;
 }
 
 /**

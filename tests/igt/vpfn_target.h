@@ -9,6 +9,7 @@
 #ifndef VPFN_TARGET_H
 #define VPFN_TARGET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -104,7 +105,7 @@ int vpfn_target_in_child(const struct vpfn_target *target,
 			 int (*call)(const struct vpfn_target *target, const void *arg),
 			 const void *arg);
 
-int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, long pins,
+int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, bool *filled,
 		  int *answer);
 const char *vpfn_answer_name(int answer);
 

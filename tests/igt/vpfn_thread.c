@@ -125,7 +125,7 @@ static bool is_done(const void *arg)
 /**
  * vpfn_thread_join:
  * @thread: the thread
- * @ret: where what its call has returned goes
+ * @ret: where what its call has returned goes, or NULL
  *
  * Returns: 0, or -ETIME if the call does not return.
  */
@@ -133,7 +133,7 @@ int vpfn_thread_join(struct vpfn_thread *thread, int *ret)
 {
 	int err = vpfn_wait_until(is_done, thread) ?: -pthread_join(thread->thread, NULL);
 
-	if (!err)
+	if (!err && ret)
 		*ret = thread->ret;
 	return err;
 }

@@ -537,6 +537,7 @@ static int poison(const struct vpfn_target *target, const void *arg)
 	int err;
 
 	(void)arg;
+	sigbus_code = 0;
 	sigaction(SIGBUS, &action, NULL);
 	vpfn_store(target->addr, vpfn_load(target->addr));
 	err = madvise(target->addr, VPFN_PAGE, MADV_HWPOISON) ? -errno : 0;

@@ -29,15 +29,13 @@
 #define TYPE_VPFN "vpfn"
 OBJECT_DECLARE_SIMPLE_TYPE(VpfnState, VPFN)
 
-/* Limits of vram-size, visible-vram-size and gart-size */
+/* Limits of all sizes; ram_addr_t, in which QEMU counts RAM, may be narrow. */
 #define VPFN_SIZE_MIN           (1 * MiB)
-#define VPFN_SIZE_MAX           (64 * GiB)
+#define VPFN_SIZE_MAX           MIN(64 * GiB, RAM_ADDR_MAX)
 #define VPFN_VRAM_SIZE_DEFAULT  (256 * MiB)
 #define VPFN_GART_SIZE_DEFAULT  (2 * GiB)
 
 #define VPFN_PCIE_CAP_OFFSET    0x80
-#define VPFN_NUM_BARS           3
-
 #define VPFN_INT_ALL            (VPFN_INT_FENCE | VPFN_INT_ERROR)
 
 #define VPFN_NUM_REGS           (VPFN_REG_INT_ENABLE / 4 + 1)
@@ -63,9 +61,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(VpfnState, VPFN)
 #define VPFN_COST_FETCH         (4 * KiB)
 #define VPFN_COST_GART          4
 #define VPFN_COST_CRC           8
-
 #define VPFN_STEP_SIZE          (64 * KiB)
-#define VPFN_STEP_PAGES         (VPFN_STEP_SIZE / VPFN_GART_PAGE_SIZE + 1)
 
 typedef struct VpfnDesc {
     uint8_t op;
@@ -97,13 +93,13 @@ struct VpfnState {
     MemoryRegion visible_vram;
     /* Unused if the VRAM is a host memory backend */
     MemoryRegion own_vram;
-    /* What covers the BARs while the device is gone */
-    MemoryRegion absent[VPFN_NUM_BARS];
+    /* What covers BAR n while the device is gone; n is even */
+    MemoryRegion absent[VPFN_BAR_MSIX + 1];
 
     /* VRAM as the engine sees it */
     MemoryRegion all_vram;
     AddressSpace vram_as;
-    const uint8_t *vram_host;
+    MemoryRegion *vram;
 
     /* STATUS is worked out when it is read */
     uint32_t regs[VPFN_NUM_REGS];
@@ -133,18 +129,6 @@ static void vpfn_set_reg64(VpfnState *s, unsigned lo, uint64_t val)
 
 /* Interrupts */
 
-static void vpfn_send_message(VpfnState *s, unsigned vector)
-{
-    PCIDevice *pdev = PCI_DEVICE(s);
-
-    trace_vpfn_message(vector, s->lost_interrupts > 0);
-    if (s->lost_interrupts) {
-        s->lost_interrupts--;
-    } else if (msix_enabled(pdev)) {
-        msix_notify(pdev, vector);
-    }
-}
-
 /*
  * A message goes to an address of the guest's choice. The write may reset or
  * unplug this device, or change its registers: callers are done with the state.
@@ -153,15 +137,20 @@ static void vpfn_set_interrupts(VpfnState *s, uint32_t status, uint32_t enable)
 {
     uint32_t before = s->regs[R(INT_STATUS)] & s->regs[R(INT_ENABLE)];
     uint32_t due = status & enable & ~before;
-    unsigned vector;
+    PCIDevice *pdev = PCI_DEVICE(s);
 
     trace_vpfn_interrupt(status, enable);
     s->regs[R(INT_STATUS)] = status;
     s->regs[R(INT_ENABLE)] = enable;
 
-    for (vector = 0; vector < VPFN_NUM_VECTORS; vector++) {
-        if (due & BIT(vector)) {
-            vpfn_send_message(s, vector);
+    for (; due; due &= due - 1) {
+        unsigned vector = ctz32(due);
+
+        trace_vpfn_message(vector, s->lost_interrupts > 0);
+        if (s->lost_interrupts) {
+            s->lost_interrupts--;
+        } else if (msix_enabled(pdev)) {
+            msix_notify(pdev, vector);
         }
     }
 }
@@ -185,16 +174,12 @@ static bool vpfn_is_busy(VpfnState *s)
            s->regs[R(RING_HEAD)] != s->regs[R(RING_TAIL)];
 }
 
-static int64_t vpfn_next_slice(void)
-{
-    return qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) + VPFN_SLICE_DELAY_NS;
-}
-
-/* A doorbell must not put off a slice that is due. */
+/* A doorbell does not put off a slice that is due. */
 static void vpfn_schedule(VpfnState *s)
 {
-    if (vpfn_is_busy(s) && !s->hang && !timer_pending(&s->timer)) {
-        timer_mod(&s->timer, vpfn_next_slice());
+    if (vpfn_is_busy(s) && !s->hang) {
+        timer_mod_anticipate_ns(&s->timer, VPFN_SLICE_DELAY_NS +
+                                qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
     }
 }
 
@@ -258,19 +243,6 @@ static void vpfn_enable(VpfnState *s)
 
 /* What a descriptor may say */
 
-typedef struct VpfnOp {
-    bool has_src;
-    bool has_dst;
-    bool has_pattern;
-} VpfnOp;
-
-static const VpfnOp vpfn_ops[] = {
-    [VPFN_OP_NOP] = { false, false, false },
-    [VPFN_OP_FILL] = { false, true, true },
-    [VPFN_OP_COPY] = { true, true, false },
-    [VPFN_OP_CRC32C] = { true, true, false },
-};
-
 static void vpfn_decode(const uint8_t *raw, VpfnDesc *d)
 {
     d->op = ldub_p(raw + VPFN_DESC_OP);
@@ -282,25 +254,21 @@ static void vpfn_decode(const uint8_t *raw, VpfnDesc *d)
     d->pattern = ldl_le_p(raw + VPFN_DESC_PATTERN);
 }
 
+static bool vpfn_has_src(const VpfnDesc *d)
+{
+    return d->op == VPFN_OP_COPY || d->op == VPFN_OP_CRC32C;
+}
+
 /* Fields that the operation or another field makes meaningless must be 0. */
 static bool vpfn_desc_is_clean(const uint8_t *raw, const VpfnDesc *d)
 {
-    const VpfnOp *op = &vpfn_ops[d->op];
-
     return !(d->flags & ~(VPFN_FLAG_FENCE | VPFN_FLAG_INTERRUPT)) &&
            (d->flags & VPFN_FLAG_FENCE || !d->fence) &&
-           (op->has_src || !d->src) && (op->has_dst || !d->dst) &&
-           (op->has_pattern || !d->pattern) &&
+           (vpfn_has_src(d) || !d->src) &&
+           (d->op != VPFN_OP_NOP || !d->dst) &&
+           (d->op == VPFN_OP_FILL || !d->pattern) &&
            !lduw_le_p(raw + VPFN_DESC_PAD) &&
            buffer_is_zero(raw + VPFN_DESC_END, VPFN_DESC_SIZE - VPFN_DESC_END);
-}
-
-static bool vpfn_length_is_valid(const VpfnDesc *d)
-{
-    if (d->op == VPFN_OP_NOP) {
-        return !d->length;
-    }
-    return d->length >= 1 && d->length <= VPFN_LENGTH_MAX;
 }
 
 static bool vpfn_is_gart(uint64_t addr)
@@ -323,22 +291,21 @@ static uint32_t vpfn_check(VpfnState *s, uint64_t *addr)
     uint64_t dst_length = d->op == VPFN_OP_CRC32C ? VPFN_CRC_SIZE : d->length;
 
     *addr = 0;
-    if (d->op >= ARRAY_SIZE(vpfn_ops)) {
+    if (d->op > VPFN_OP_CRC32C) {
         return VPFN_ERROR_OP;
     }
     if (!vpfn_desc_is_clean(s->raw_desc, d)) {
         return VPFN_ERROR_RESERVED;
     }
-    if (!vpfn_length_is_valid(d)) {
+    if (d->op == VPFN_OP_NOP ? d->length : d->length - 1 >= VPFN_LENGTH_MAX) {
         return VPFN_ERROR_LENGTH;
     }
-    if (vpfn_ops[d->op].has_src &&
-        !vpfn_operand_is_valid(s, d->src, d->length)) {
+    if (vpfn_has_src(d) && !vpfn_operand_is_valid(s, d->src, d->length)) {
         *addr = d->src;
         return VPFN_ERROR_ADDRESS;
     }
-    if (vpfn_ops[d->op].has_dst &&
-        !vpfn_operand_is_valid(s, d->dst, dst_length)) {
+    /* That of a NOP is 0 bytes at address 0. */
+    if (!vpfn_operand_is_valid(s, d->dst, dst_length)) {
         *addr = d->dst;
         return VPFN_ERROR_ADDRESS;
     }
@@ -376,74 +343,53 @@ static bool vpfn_goes_on(VpfnState *s, bool ok, uint32_t error, uint64_t addr)
     return ok;
 }
 
-/* An entry that cannot be read becomes one that is not valid. */
-static void vpfn_read_entries(VpfnState *s, uint64_t page, uint64_t *entries,
-                              unsigned count)
+/* The bus address that a GART entry maps an engine address to */
+static bool vpfn_translate(VpfnState *s, uint64_t addr, uint64_t *bus_addr)
 {
-    uint64_t addr = vpfn_reg64(s, R(GART_BASE_LO)) +
-                    page * VPFN_GART_ENTRY_SIZE;
-    unsigned i;
+    uint64_t page = (addr - VPFN_GART_START) / VPFN_GART_PAGE_SIZE;
+    uint64_t entry;
+    bool ok;
 
-    if (vpfn_dma(s, addr, entries, count * VPFN_GART_ENTRY_SIZE,
-                 DMA_DIRECTION_TO_DEVICE)) {
-        return;
-    }
-    for (i = 0; i < count; i++) {
-        if (!s->active ||
-            !vpfn_dma(s, addr + i * VPFN_GART_ENTRY_SIZE, &entries[i],
-                      VPFN_GART_ENTRY_SIZE, DMA_DIRECTION_TO_DEVICE)) {
-            entries[i] = 0;
-        }
-    }
+    ok = vpfn_dma(s, vpfn_reg64(s, R(GART_BASE_LO)) +
+                  page * VPFN_GART_ENTRY_SIZE, &entry, sizeof(entry),
+                  DMA_DIRECTION_TO_DEVICE);
+    entry = ok ? le64_to_cpu(entry) : 0;
+    *bus_addr = (entry & VPFN_GART_ADDR_MASK) + addr % VPFN_GART_PAGE_SIZE;
+    return (entry & ~VPFN_GART_ADDR_MASK) == VPFN_GART_VALID;
 }
 
 /* Between the buffer and the GART window, page by page */
 static bool vpfn_gart_rw(VpfnState *s, uint64_t addr, uint64_t length,
                          DMADirection dir)
 {
-    uint64_t offset = addr - VPFN_GART_START;
-    uint64_t first = offset / VPFN_GART_PAGE_SIZE;
-    uint64_t last = (offset + length - 1) / VPFN_GART_PAGE_SIZE;
-    uint64_t entries[VPFN_STEP_PAGES];
-    uint64_t done, part;
-    unsigned i;
+    uint8_t *buf = s->buffer;
+    uint64_t bus_addr, part;
+    bool ok;
 
-    vpfn_read_entries(s, first, entries, last - first + 1);
-    for (i = 0, done = 0; done < length; i++, done += part) {
-        uint64_t entry = le64_to_cpu(entries[i]);
-        bool ok = (entry & ~VPFN_GART_ADDR_MASK) == VPFN_GART_VALID;
-
-        if (!vpfn_goes_on(s, ok, VPFN_ERROR_GART, addr + done)) {
+    for (; length; addr += part, buf += part, length -= part) {
+        part = MIN(length, VPFN_GART_PAGE_SIZE - addr % VPFN_GART_PAGE_SIZE);
+        ok = vpfn_translate(s, addr, &bus_addr);
+        if (!vpfn_goes_on(s, ok, VPFN_ERROR_GART, addr)) {
             return false;
         }
-        offset = (addr + done) % VPFN_GART_PAGE_SIZE;
-        part = MIN(length - done, VPFN_GART_PAGE_SIZE - offset);
-        ok = vpfn_dma(s, (entry & VPFN_GART_ADDR_MASK) + offset,
-                      s->buffer + done, part, dir);
-        if (!vpfn_goes_on(s, ok, VPFN_ERROR_DMA, addr + done)) {
+        ok = vpfn_dma(s, bus_addr, buf, part, dir);
+        if (!vpfn_goes_on(s, ok, VPFN_ERROR_DMA, addr)) {
             return false;
         }
     }
     return true;
 }
 
-static bool vpfn_read(VpfnState *s, uint64_t addr, uint64_t length)
+/* Between the buffer and at most VPFN_STEP_SIZE bytes of an operand */
+static bool vpfn_rw(VpfnState *s, uint64_t addr, uint64_t length,
+                    DMADirection dir)
 {
     if (vpfn_is_gart(addr)) {
-        return vpfn_gart_rw(s, addr, length, DMA_DIRECTION_TO_DEVICE);
-    }
-    memcpy(s->buffer, s->vram_host + addr, length);
-    return true;
-}
-
-static bool vpfn_write(VpfnState *s, uint64_t addr, uint64_t length)
-{
-    if (vpfn_is_gart(addr)) {
-        return vpfn_gart_rw(s, addr, length, DMA_DIRECTION_FROM_DEVICE);
+        return vpfn_gart_rw(s, addr, length, dir);
     }
     /* Cannot fail: the address space is RAM throughout. */
-    address_space_write(&s->vram_as, addr, MEMTXATTRS_UNSPECIFIED, s->buffer,
-                        length);
+    address_space_rw(&s->vram_as, addr, MEMTXATTRS_UNSPECIFIED, s->buffer,
+                     length, dir == DMA_DIRECTION_FROM_DEVICE);
     return true;
 }
 
@@ -456,29 +402,17 @@ static bool vpfn_runs_backward(const VpfnDesc *d)
            d->dst - d->src < d->length;
 }
 
-static uint64_t vpfn_step_cost(const VpfnDesc *d, uint64_t length)
+/* Every step begins at a multiple of the pattern's size. */
+static void vpfn_expand_pattern(VpfnState *s, uint64_t length)
 {
-    if (d->op == VPFN_OP_CRC32C) {
-        return length * VPFN_COST_CRC;
-    }
-    if (vpfn_is_gart(d->src) || vpfn_is_gart(d->dst)) {
-        return length * VPFN_COST_GART;
-    }
-    return length;
-}
-
-/* @length bytes of the pattern, of which the first is byte @offset */
-static void vpfn_expand_pattern(VpfnState *s, uint64_t offset, uint64_t length)
-{
-    uint32_t pattern = ror32(s->desc.pattern, offset % 4 * 8);
     uint64_t i;
 
-    for (i = 0; i < length; i += sizeof(pattern)) {
-        stl_le_p(s->buffer + i, pattern);
+    for (i = 0; i < length; i += sizeof(s->desc.pattern)) {
+        stl_le_p(s->buffer + i, s->desc.pattern);
     }
 }
 
-/* Whole steps, so that source and destination may overlap */
+/* All is read before any is written, so that operands may overlap. */
 static void vpfn_step(VpfnState *s, int64_t *budget)
 {
     const VpfnDesc *d = &s->desc;
@@ -486,18 +420,22 @@ static void vpfn_step(VpfnState *s, int64_t *budget)
     uint64_t offset = vpfn_runs_backward(d) ? d->length - s->done - length
                                             : s->done;
 
-    *budget -= vpfn_step_cost(d, length);
+    bool gart = vpfn_is_gart(d->src) || vpfn_is_gart(d->dst);
+
+    *budget -= length * (d->op == VPFN_OP_CRC32C ? VPFN_COST_CRC :
+                         gart ? VPFN_COST_GART : 1);
 
     if (d->op == VPFN_OP_FILL) {
-        vpfn_expand_pattern(s, offset, length);
-    } else if (!vpfn_read(s, d->src + offset, length)) {
+        vpfn_expand_pattern(s, length);
+    } else if (!vpfn_rw(s, d->src + offset, length, DMA_DIRECTION_TO_DEVICE)) {
         return;
     }
 
     if (d->op == VPFN_OP_CRC32C) {
         /* crc32c() inverts its result, which is not the last one yet */
         s->crc = ~crc32c(s->crc, s->buffer, length);
-    } else if (!vpfn_write(s, d->dst + offset, length)) {
+    } else if (!vpfn_rw(s, d->dst + offset, length,
+                        DMA_DIRECTION_FROM_DEVICE)) {
         return;
     }
     s->done += length;
@@ -530,7 +468,6 @@ static void vpfn_start(VpfnState *s, int64_t *budget)
         return;
     }
     if (s->dma_error && --s->dma_error == 0) {
-        trace_vpfn_inject_dma_error(head);
         vpfn_fail(s, VPFN_ERROR_DMA, 0);
         return;
     }
@@ -544,7 +481,7 @@ static void vpfn_finish(VpfnState *s)
 
     if (d->op == VPFN_OP_CRC32C) {
         stl_le_p(s->buffer, ~s->crc);
-        if (!vpfn_write(s, d->dst, VPFN_CRC_SIZE)) {
+        if (!vpfn_rw(s, d->dst, VPFN_CRC_SIZE, DMA_DIRECTION_FROM_DEVICE)) {
             return;
         }
     }
@@ -560,11 +497,14 @@ static void vpfn_finish(VpfnState *s)
     }
 }
 
-static void vpfn_run_slice(VpfnState *s)
+static void vpfn_run_slice(void *opaque)
 {
+    VpfnState *s = opaque;
     int64_t budget = VPFN_SLICE_BUDGET;
 
     trace_vpfn_slice(s->regs[R(RING_HEAD)], s->active ? s->done : 0);
+    /* A message may unplug the device. */
+    object_ref(OBJECT(s));
     while (vpfn_is_busy(s) && budget > 0) {
         if (!s->active) {
             vpfn_start(s, &budget);
@@ -575,15 +515,6 @@ static void vpfn_run_slice(VpfnState *s)
         }
     }
     vpfn_schedule(s);
-}
-
-static void vpfn_timer(void *opaque)
-{
-    VpfnState *s = opaque;
-
-    /* A message may unplug the device. */
-    object_ref(OBJECT(s));
-    vpfn_run_slice(s);
     object_unref(OBJECT(s));
 }
 
@@ -648,26 +579,16 @@ static void vpfn_write_setup(VpfnState *s, hwaddr addr, uint32_t val)
     }
 }
 
-static uint32_t vpfn_status(VpfnState *s)
-{
-    return (vpfn_is_busy(s) ? VPFN_STATUS_BUSY : 0) |
-           (s->regs[R(ERROR)] ? VPFN_STATUS_ERROR : 0);
-}
-
-static bool vpfn_access_is_valid(hwaddr addr, unsigned size)
-{
-    return size == 4 && addr % 4 == 0;
-}
-
 static uint64_t vpfn_reg_read(void *opaque, hwaddr addr, unsigned size)
 {
     VpfnState *s = opaque;
     uint32_t val = 0;
 
-    if (!vpfn_access_is_valid(addr, size) || addr >= sizeof(s->regs)) {
+    if (size != 4 || addr % 4 || addr >= sizeof(s->regs)) {
         vpfn_log_ignored("read of", addr);
     } else if (addr == VPFN_REG_STATUS) {
-        val = vpfn_status(s);
+        val = (vpfn_is_busy(s) ? VPFN_STATUS_BUSY : 0) |
+              (s->regs[R(ERROR)] ? VPFN_STATUS_ERROR : 0);
     } else {
         val = s->regs[addr / 4];
     }
@@ -681,7 +602,7 @@ static void vpfn_reg_write(void *opaque, hwaddr addr, uint64_t val,
     VpfnState *s = opaque;
 
     trace_vpfn_reg_write(addr, val);
-    if (!vpfn_access_is_valid(addr, size)) {
+    if (size != 4 || addr % 4) {
         vpfn_log_ignored("misaligned, narrow or wide write to", addr);
         return;
     }
@@ -742,27 +663,24 @@ static void vpfn_show_bars(VpfnState *s)
 {
     unsigned i;
 
-    for (i = 0; i < VPFN_NUM_BARS; i++) {
+    for (i = 0; i <= VPFN_BAR_MSIX; i += 2) {
         memory_region_set_enabled(&s->absent[i], s->gone);
     }
 }
 
 static uint32_t vpfn_config_read(PCIDevice *pdev, uint32_t addr, int len)
 {
-    if (VPFN(pdev)->gone) {
-        return UINT32_MAX;
-    }
-    return pci_default_read_config(pdev, addr, len);
+    return VPFN(pdev)->gone ? UINT32_MAX
+                            : pci_default_read_config(pdev, addr, len);
 }
 
 static void vpfn_config_write(PCIDevice *pdev, uint32_t addr, uint32_t val,
                               int len)
 {
-    if (VPFN(pdev)->gone) {
-        return;
+    if (!VPFN(pdev)->gone) {
+        pci_default_write_config(pdev, addr, val, len);
+        pcie_cap_flr_write_config(pdev, addr, val, len);
     }
-    pci_default_write_config(pdev, addr, val, len);
-    pcie_cap_flr_write_config(pdev, addr, val, len);
 }
 
 /* Injected faults */
@@ -818,21 +736,13 @@ static void vpfn_instance_init(Object *obj)
 
     object_property_add_bool(obj, "x-inject-hang", vpfn_get_hang,
                              vpfn_set_hang);
-    object_property_set_description(obj, "x-inject-hang",
-        "the engine makes no progress until it is reset");
     object_property_add_bool(obj, "x-inject-gone", vpfn_get_gone,
                              vpfn_set_gone);
-    object_property_set_description(obj, "x-inject-gone",
-        "the device behaves as if it was pulled out");
     object_property_add_uint32_ptr(obj, "x-inject-dma-error", &s->dma_error,
                                    OBJ_PROP_FLAG_READWRITE);
-    object_property_set_description(obj, "x-inject-dma-error",
-        "counts descriptors down; the one that makes it 0 fails");
     object_property_add_uint32_ptr(obj, "x-inject-lost-interrupts",
                                    &s->lost_interrupts,
                                    OBJ_PROP_FLAG_READWRITE);
-    object_property_set_description(obj, "x-inject-lost-interrupts",
-        "counts messages down that are not sent");
 }
 
 /* How the device comes and goes */
@@ -850,14 +760,6 @@ static bool vpfn_check_size(uint64_t size, uint64_t max, const char *property,
     return false;
 }
 
-static bool vpfn_check_vram_size(uint64_t size, const char *property,
-                                 Error **errp)
-{
-    /* On 32-bit hosts ram_addr_t has 32 bits. */
-    return vpfn_check_size(size, MIN(VPFN_SIZE_MAX, RAM_ADDR_MAX), property,
-                           errp);
-}
-
 /*
  * RAM_NORESERVE makes VRAM cost the host what the guest touches, and not swap
  * space for all of it. QEMU refuses the flag where the host cannot do so.
@@ -867,7 +769,7 @@ static uint32_t vpfn_vram_flags(void)
     g_autofree char *mode = NULL;
 
     if (g_file_get_contents("/proc/sys/vm/overcommit_memory", &mode, NULL,
-                            NULL) && mode[0] != '2') {
+                            NULL) && (mode[0] == '0' || mode[0] == '1')) {
         return RAM_NORESERVE;
     }
     return 0;
@@ -875,10 +777,8 @@ static uint32_t vpfn_vram_flags(void)
 
 static MemoryRegion *vpfn_init_own_vram(VpfnState *s, Error **errp)
 {
-    if (!s->vram_size) {
-        s->vram_size = VPFN_VRAM_SIZE_DEFAULT;
-    }
-    if (!vpfn_check_vram_size(s->vram_size, "vram-size", errp) ||
+    s->vram_size = s->vram_size ?: VPFN_VRAM_SIZE_DEFAULT;
+    if (!vpfn_check_size(s->vram_size, VPFN_SIZE_MAX, "vram-size", errp) ||
         !memory_region_init_ram_flags_nomigrate(&s->own_vram, OBJECT(s),
                                                 "vpfn.vram", s->vram_size,
                                                 vpfn_vram_flags(), errp)) {
@@ -891,6 +791,7 @@ static MemoryRegion *vpfn_find_backend(VpfnState *s, Error **errp)
 {
     const char *id = object_get_canonical_path_component(OBJECT(s->memdev));
     MemoryRegion *vram = host_memory_backend_get_memory(s->memdev);
+    uint64_t size = memory_region_size(vram);
 
     if (host_memory_backend_is_mapped(s->memdev)) {
         error_setg(errp, "memdev '%s' is used by another device", id);
@@ -900,46 +801,27 @@ static MemoryRegion *vpfn_find_backend(VpfnState *s, Error **errp)
         error_setg(errp, "memdev '%s' is read-only", id);
         return NULL;
     }
-    if (!vpfn_check_vram_size(memory_region_size(vram), "size of memdev",
-                              errp)) {
+    if (!vpfn_check_size(size, VPFN_SIZE_MAX, "size of memdev", errp)) {
         return NULL;
     }
-    if (s->vram_size && s->vram_size != memory_region_size(vram)) {
+    if (s->vram_size && s->vram_size != size) {
         error_setg(errp, "vram-size (%" PRIu64 " bytes) must be the size of "
-                   "memdev (%" PRIu64 " bytes)", s->vram_size,
-                   memory_region_size(vram));
+                   "memdev (%" PRIu64 " bytes)", s->vram_size, size);
         return NULL;
     }
 
-    s->vram_size = memory_region_size(vram);
+    s->vram_size = size;
     return vram;
-}
-
-static bool vpfn_check_visible_size(VpfnState *s, Error **errp)
-{
-    if (!s->visible_size) {
-        s->visible_size = s->vram_size;
-    }
-    return vpfn_check_size(s->visible_size, s->vram_size, "visible-vram-size",
-                           errp);
-}
-
-/* The number of @absent for a BAR; each 64-bit BAR takes two */
-static MemoryRegion *vpfn_absent(VpfnState *s, int bar)
-{
-    return &s->absent[bar / 2];
 }
 
 static void vpfn_cover_bar(VpfnState *s, int bar, MemoryRegion *mr)
 {
-    MemoryRegion *absent = vpfn_absent(s, bar);
-
-    memory_region_init_io(absent, OBJECT(s), &vpfn_absent_ops, s, "vpfn.absent",
-                          memory_region_size(mr));
-    memory_region_add_subregion_overlap(mr, 0, absent, 1);
+    memory_region_init_io(&s->absent[bar], OBJECT(s), &vpfn_absent_ops, s,
+                          "vpfn.absent", memory_region_size(mr));
+    memory_region_add_subregion_overlap(mr, 0, &s->absent[bar], 1);
 }
 
-static void vpfn_init_bars(VpfnState *s, MemoryRegion *vram)
+static void vpfn_init_bars(VpfnState *s)
 {
     PCIDevice *pdev = PCI_DEVICE(s);
 
@@ -951,7 +833,7 @@ static void vpfn_init_bars(VpfnState *s, MemoryRegion *vram)
     memory_region_init(&s->vram_bar, OBJECT(s), "vpfn.vram-bar",
                        s->visible_size);
     memory_region_init_alias(&s->visible_vram, OBJECT(s), "vpfn.visible-vram",
-                             vram, 0, s->visible_size);
+                             s->vram, 0, s->visible_size);
     memory_region_add_subregion(&s->vram_bar, 0, &s->visible_vram);
     pci_register_bar(pdev, VPFN_BAR_VRAM,
                      PCI_BASE_ADDRESS_SPACE_MEMORY |
@@ -969,11 +851,11 @@ static void vpfn_exit_bars(VpfnState *s)
 {
     PCIDevice *pdev = PCI_DEVICE(s);
 
-    memory_region_del_subregion(&s->reg_bar, vpfn_absent(s, VPFN_BAR_REGS));
-    memory_region_del_subregion(&s->vram_bar, vpfn_absent(s, VPFN_BAR_VRAM));
+    memory_region_del_subregion(&s->reg_bar, &s->absent[VPFN_BAR_REGS]);
+    memory_region_del_subregion(&s->vram_bar, &s->absent[VPFN_BAR_VRAM]);
     memory_region_del_subregion(&s->vram_bar, &s->visible_vram);
     memory_region_del_subregion(&pdev->msix_exclusive_bar,
-                                vpfn_absent(s, VPFN_BAR_MSIX));
+                                &s->absent[VPFN_BAR_MSIX]);
     msix_uninit_exclusive_bar(pdev);
 }
 
@@ -982,31 +864,33 @@ static void vpfn_exit_bars(VpfnState *s)
  * of dirty logging and of code that the guest runs from there. Its root belongs
  * to this device, which therefore outlives it.
  */
-static void vpfn_init_engine(VpfnState *s, MemoryRegion *vram)
+static void vpfn_init_engine(VpfnState *s)
 {
-    memory_region_init_alias(&s->all_vram, OBJECT(s), "vpfn.all-vram", vram, 0,
-                             s->vram_size);
+    memory_region_init_alias(&s->all_vram, OBJECT(s), "vpfn.all-vram", s->vram,
+                             0, s->vram_size);
     address_space_init(&s->vram_as, &s->all_vram, "vpfn.vram");
-    s->vram_host = memory_region_get_ram_ptr(vram);
+    timer_init_ns(&s->timer, QEMU_CLOCK_VIRTUAL, vpfn_run_slice, s);
+
     s->regs[R(ID)] = VPFN_ID;
     s->regs[R(REVISION)] = VPFN_REVISION;
     vpfn_set_reg64(s, R(VRAM_SIZE_LO), s->vram_size);
     vpfn_set_reg64(s, R(VISIBLE_SIZE_LO), s->visible_size);
     vpfn_set_reg64(s, R(GART_SIZE_LO), s->gart_size);
-    timer_init_ns(&s->timer, QEMU_CLOCK_VIRTUAL, vpfn_timer, s);
 }
 
 static void vpfn_realize(PCIDevice *pdev, Error **errp)
 {
     VpfnState *s = VPFN(pdev);
-    MemoryRegion *vram;
-    unsigned vector;
 
-    if (!vpfn_check_size(s->gart_size, VPFN_SIZE_MAX, "gart-size", errp)) {
+    s->vram = s->memdev ? vpfn_find_backend(s, errp)
+                        : vpfn_init_own_vram(s, errp);
+    if (!s->vram) {
         return;
     }
-    vram = s->memdev ? vpfn_find_backend(s, errp) : vpfn_init_own_vram(s, errp);
-    if (!vram || !vpfn_check_visible_size(s, errp) ||
+    s->visible_size = s->visible_size ?: s->vram_size;
+    if (!vpfn_check_size(s->visible_size, s->vram_size, "visible-vram-size",
+                         errp) ||
+        !vpfn_check_size(s->gart_size, VPFN_SIZE_MAX, "gart-size", errp) ||
         msix_init_exclusive_bar(pdev, VPFN_NUM_VECTORS, VPFN_BAR_MSIX, errp)) {
         return;
     }
@@ -1015,12 +899,11 @@ static void vpfn_realize(PCIDevice *pdev, Error **errp)
     if (s->memdev) {
         host_memory_backend_set_mapped(s->memdev, true);
     }
-    vmstate_register_ram(vram, DEVICE(s));
-    for (vector = 0; vector < VPFN_NUM_VECTORS; vector++) {
-        msix_vector_use(pdev, vector);
-    }
-    vpfn_init_engine(s, vram);
-    vpfn_init_bars(s, vram);
+    vmstate_register_ram(s->vram, DEVICE(s));
+    msix_vector_use(pdev, VPFN_VECTOR_FENCE);
+    msix_vector_use(pdev, VPFN_VECTOR_ERROR);
+    vpfn_init_engine(s);
+    vpfn_init_bars(s);
 
     /* With a fixed offset this cannot fail. */
     pcie_endpoint_cap_init(pdev, VPFN_PCIE_CAP_OFFSET);
@@ -1035,13 +918,9 @@ static void vpfn_exit(PCIDevice *pdev)
     address_space_destroy(&s->vram_as);
     vpfn_exit_bars(s);
     pcie_cap_exit(pdev);
-
+    vmstate_unregister_ram(s->vram, DEVICE(s));
     if (s->memdev) {
-        vmstate_unregister_ram(host_memory_backend_get_memory(s->memdev),
-                               DEVICE(s));
         host_memory_backend_set_mapped(s->memdev, false);
-    } else {
-        vmstate_unregister_ram(&s->own_vram, DEVICE(s));
     }
 }
 
@@ -1052,37 +931,29 @@ static void vpfn_reset_enter(Object *obj, ResetType type)
 
 /* Migration */
 
-static bool vpfn_progress_is_valid(VpfnState *s)
+static bool vpfn_engine_is_valid(VpfnState *s)
 {
     uint64_t addr;
 
-    return vpfn_is_busy(s) && vpfn_check(s, &addr) == VPFN_ERROR_NONE &&
-           s->done <= s->desc.length;
-}
-
-static bool vpfn_engine_is_valid(VpfnState *s)
-{
     if (!vpfn_is_enabled(s)) {
         return !s->active;
     }
     return !s->gone && !s->regs[R(ERROR)] && vpfn_setup_is_valid(s) &&
            s->regs[R(RING_HEAD)] < s->regs[R(RING_SIZE)] &&
            s->regs[R(RING_TAIL)] < s->regs[R(RING_SIZE)] &&
-           (!s->active || vpfn_progress_is_valid(s));
+           (!s->active || (vpfn_is_busy(s) && s->done <= s->desc.length &&
+                           vpfn_check(s, &addr) == VPFN_ERROR_NONE));
 }
 
 static bool vpfn_regs_are_valid(VpfnState *s)
 {
     uint32_t ints = s->regs[R(INT_STATUS)] | s->regs[R(INT_ENABLE)];
-    unsigned i;
 
-    for (i = R(GART_BASE_LO); i <= R(RING_BASE_HI); i++) {
-        if (s->regs[i] & ~vpfn_setup_bits[i]) {
-            return false;
-        }
-    }
     return s->regs[R(CTRL)] <= VPFN_CTRL_ENABLE &&
-           s->regs[R(ERROR)] <= VPFN_ERROR_DMA && !(ints & ~VPFN_INT_ALL);
+           s->regs[R(ERROR)] <= VPFN_ERROR_DMA &&
+           s->regs[R(GART_BASE_LO)] % VPFN_GART_PAGE_SIZE == 0 &&
+           s->regs[R(RING_BASE_LO)] % VPFN_DESC_SIZE == 0 &&
+           !(ints & ~VPFN_INT_ALL);
 }
 
 static int vpfn_post_load(void *opaque, int version_id)
@@ -1096,9 +967,8 @@ static int vpfn_post_load(void *opaque, int version_id)
         return -EINVAL;
     }
 
-    if (timer_pending(&s->timer)) {
-        timer_mod_anticipate_ns(&s->timer, vpfn_next_slice());
-    }
+    /* Brings a deadline that is too late forward. */
+    vpfn_schedule(s);
     vpfn_show_bars(s);
     return 0;
 }
@@ -1139,22 +1009,6 @@ static const Property vpfn_properties[] = {
     DEFINE_PROP_SIZE("gart-size", VpfnState, gart_size, VPFN_GART_SIZE_DEFAULT),
 };
 
-static void vpfn_add_properties(ObjectClass *klass)
-{
-    device_class_set_props(DEVICE_CLASS(klass), vpfn_properties);
-    object_class_property_set_description(klass, "vram-size",
-        "bytes of VRAM, a power of two from 1M to 64G (default: the size of "
-        "memdev, else 256M)");
-    object_class_property_set_description(klass, "visible-vram-size",
-        "bytes of VRAM that the BAR shows, a power of two from 1M to vram-size "
-        "(default: vram-size)");
-    object_class_property_set_description(klass, "memdev",
-        "host memory backend that holds the VRAM");
-    object_class_property_set_description(klass, "gart-size",
-        "bytes of the GART window, a power of two from 1M to 64G (default: "
-        "2G)");
-}
-
 static void vpfn_class_init(ObjectClass *klass, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
@@ -1175,7 +1029,7 @@ static void vpfn_class_init(ObjectClass *klass, void *data)
     dc->desc = "virtual GPU with large memory BAR";
     dc->vmsd = &vpfn_vmstate;
     set_bit(DEVICE_CATEGORY_DISPLAY, dc->categories);
-    vpfn_add_properties(klass);
+    device_class_set_props(dc, vpfn_properties);
 }
 
 static const TypeInfo vpfn_types[] = {

@@ -55,7 +55,7 @@
 #define VPFN_STATUS_ERROR        0x2   /* ERROR is not VPFN_ERROR_NONE */
 
 #define VPFN_ERROR_NONE          0
-#define VPFN_ERROR_RING          1     /* RING_BASE or RING_SIZE is invalid */
+#define VPFN_ERROR_RING          1     /* bad RING_SIZE, RING_BASE, GART_BASE */
 #define VPFN_ERROR_TAIL          2     /* RING_TAIL is not below RING_SIZE */
 #define VPFN_ERROR_FETCH         3     /* a descriptor cannot be read */
 #define VPFN_ERROR_OP            4     /* unknown operation */
