@@ -85,6 +85,11 @@ driver_layers() {
 	"$top/vm/layers.py" "$top/$driver"
 }
 
+# Does the kernel have the functions that the documents name?
+document_claims() {
+	"$top/vm/doc-claims.py" "$tree" "$top/$driver" "$top"/Documentation/gpu/{huge-pfnmap,vpfn}.rst
+}
+
 shell_scripts() {
 	cd "$top"
 	grep -lE '^#!/bin/(ba)?sh' -r vm .ci | xargs shellcheck vm/lib.sh
@@ -102,6 +107,7 @@ check "driver, checkpatch --strict" linux_checkpatch
 check "driver, W=1 and sparse" warnings_and_sparse
 check "driver, kernel-doc" kernel_doc
 check "driver, layers" driver_layers
+check "documents, functions of the kernel" document_claims
 check "tests, checkpatch --strict with IGT's options" igt_checkpatch
 check "patches, checkpatch --strict" patches_checkpatch
 check "device, QEMU's checkpatch" qemu_checkpatch

@@ -37,7 +37,7 @@ extern "C" {
 
 /** DRM_VPFN_PARAM_VRAM_SIZE - size of the device memory in bytes */
 #define DRM_VPFN_PARAM_VRAM_SIZE		0
-/** DRM_VPFN_PARAM_VISIBLE_VRAM_SIZE - how much of it, from its beginning, the CPU can reach */
+/** DRM_VPFN_PARAM_VISIBLE_VRAM_SIZE - bytes at the beginning of it that the CPU can reach */
 #define DRM_VPFN_PARAM_VISIBLE_VRAM_SIZE	1
 
 /**
@@ -54,16 +54,15 @@ struct drm_vpfn_get_param {
 	__u64 value;
 };
 
-/** DRM_VPFN_PLACEMENT_VRAM - device memory; CPU mappings are write-combined wherever it lies */
+/** DRM_VPFN_PLACEMENT_VRAM - device memory; CPU mappings are write-combined in either memory */
 #define DRM_VPFN_PLACEMENT_VRAM		(1 << 0)
-/** DRM_VPFN_PLACEMENT_SYSTEM - system memory; alone, it makes CPU mappings cached */
+/** DRM_VPFN_PLACEMENT_SYSTEM - system memory; without the other bit, CPU mappings are cached */
 #define DRM_VPFN_PLACEMENT_SYSTEM	(1 << 1)
 
 /**
- * DRM_VPFN_GEM_CREATE_CPU_ACCESS - begin where the CPU can reach the buffer
+ * DRM_VPFN_GEM_CREATE_CPU_ACCESS - prefer device memory that the CPU can reach
  *
- * In device memory that means its visible part. A buffer without this flag may
- * have to move when the CPU first touches it.
+ * A buffer without this flag may have to move when the CPU first accesses it.
  */
 #define DRM_VPFN_GEM_CREATE_CPU_ACCESS	(1 << 0)
 
@@ -74,19 +73,20 @@ struct drm_vpfn_get_param {
  * aligned as far as page tables can use it: to 1 GiB if it is at least 1 GiB,
  * to 2 MiB if it is at least 2 MiB, else to a page.
  *
- * @placement says where the engine may find the buffer; with both bits that is
- * device memory while there is room. Under pressure a buffer of either kind may
- * be moved to system memory, and swapped out from there. The next job that uses
- * it brings it back.
+ * @placement says where jobs find the buffer; with both bits that is device
+ * memory while there is room. Under memory pressure every buffer may be moved to
+ * system memory, and swapped out from there. The next job that uses the buffer
+ * brings it back.
  *
  * System memory is allocated by the first use: a job or a CPU access. If there is
- * no room then, the job is refused with -ENOSPC or -ENOMEM, and a CPU access
- * raises SIGBUS, or, if the kernel has no memory at all, waits for the OOM killer.
+ * no room then, the job is refused with -ENOSPC or -ENOMEM. A CPU access raises
+ * SIGBUS; if the kernel itself has no memory, the access is repeated until it has.
  *
  * Errors: -EINVAL if @size is zero or no multiple of the page size or if
  * @placement is zero, -E2BIG if @size exceeds the memory of every allowed
  * placement, -ENOSPC or -ENOMEM if there is no room in device memory even after
- * other buffers were evicted.
+ * other buffers were evicted, -EIO if the engine has been given up after a failure
+ * and cannot clear device memory.
  */
 struct drm_vpfn_gem_create {
 	/** @size: in, size in bytes, a multiple of the page size */
@@ -107,7 +107,7 @@ struct drm_vpfn_gem_create {
  * mmap(2) of the DRM file at @offset maps the buffer from its beginning. The
  * mapping must be MAP_SHARED (-EINVAL), must not reach past the end of the
  * buffer (-EINVAL), and the file must hold a handle of the buffer (-EACCES).
- * Without an address of the caller's own the mapping is aligned such that huge
+ * Unless the caller passes an address, the mapping is aligned such that huge
  * page-table entries are possible.
  */
 struct drm_vpfn_gem_mmap_offset {
@@ -129,14 +129,14 @@ struct drm_vpfn_gem_info {
 	__u32 handle;
 	/** @placement: in, must be zero; out, the DRM_VPFN_PLACEMENT_* where the buffer lies */
 	__u32 placement;
-	/** @size: out, size in bytes as asked for at creation */
+	/** @size: out, size in bytes; of an imported dma-buf, rounded up to pages */
 	__u64 size;
 };
 
 /** DRM_VPFN_CMD_NOP - nothing; handles, offsets, length and pattern must be zero */
 #define DRM_VPFN_CMD_NOP	0
 /**
- * DRM_VPFN_CMD_FILL - write the 32-bit pattern to the destination, again and again
+ * DRM_VPFN_CMD_FILL - fill the destination with the 32-bit pattern
  *
  * @dst_offset and @length are multiples of 4.
  */
@@ -148,7 +148,7 @@ struct drm_vpfn_gem_info {
  *
  * CRC32C (Castagnoli), initial value and final inversion of ~0, 4 bytes, little
  * endian. @length is at most %DRM_VPFN_CRC_LENGTH_MAX, @dst_offset a multiple of
- * 4; the checksum may not lie in the range that it is of.
+ * 4. The checksum may not be written into the source range.
  */
 #define DRM_VPFN_CMD_CRC32C	3
 
@@ -195,25 +195,26 @@ struct drm_vpfn_sync {
 /**
  * struct drm_vpfn_submit - give the engine a job
  *
- * A file may have 64 jobs in flight. DRM_IOCTL_VPFN_SUBMIT waits, until a signal
- * comes, for one of them to end before it takes another one.
+ * A file may have 64 jobs in flight. With 64, DRM_IOCTL_VPFN_SUBMIT waits until
+ * one of them has ended, or a signal arrives.
  *
- * The commands run in order, as one job: after all @in_syncs, after earlier jobs
- * of this file, and, per buffer, after whoever writes what the job reads and
- * whoever uses what it writes. Buffers that have been evicted come back first.
- * When the job is done or has failed, it signals @out_syncs; the status of a
- * failed one is -ETIME (it hung), -EIO (the device refused it), -ENODEV (the
- * device went away) or -ESRCH (this file was closed before it began); how much of
- * a failed job has run is not defined. What waits for a job that has failed runs.
+ * The commands run in order, as one job. The job begins after all @in_syncs, after
+ * earlier jobs of this file, after earlier writers of the buffers that it reads and
+ * earlier users of the buffers that it writes. Evicted buffers are brought back
+ * first. The job signals @out_syncs when it has ended. The status of a failed job is
+ * -ETIME (the engine hung), -EIO (the device reported an error, or the engine was
+ * given up), -ENODEV (the device is gone) or -ESRCH (this file was closed before the
+ * job began). How much of a failed job has run is undefined. Jobs that depend on a
+ * failed job run.
  *
- * Errors, upon each of which no command has run and no sync changed: -EINVAL for
+ * Errors, after each of which no command has run and no sync has changed: -EINVAL for
  * a command or a sync that the rules above forbid, for an offset and length
  * outside of the buffer and for a sync that no fence was ever added to, -E2BIG
  * for more than %DRM_VPFN_SUBMIT_CMDS_MAX commands or more than
  * %DRM_VPFN_SUBMIT_SYNCS_MAX syncs, or if the job does not fit into the engine's
  * ring, -ENOSPC or -ENOMEM if there is no room for all the buffers at once, -EIO
- * if the engine has been given up after a failure, or if that has cost a buffer its
- * contents.
+ * if the engine has been given up after a failure, or if a buffer has lost its
+ * contents by that, -EINTR if a signal ended the wait.
  */
 struct drm_vpfn_submit {
 	/** @cmds: pointer to @num_cmds struct drm_vpfn_cmd */
@@ -232,23 +233,23 @@ struct drm_vpfn_submit {
 	__u32 flags;
 };
 
-/** DRM_VPFN_WAIT_WRITERS - wait only for those who write the buffer: enough for reading it */
+/** DRM_VPFN_WAIT_WRITERS - wait only for writers of the buffer: enough before reading it */
 #define DRM_VPFN_WAIT_WRITERS	(1 << 0)
 
 /**
- * struct drm_vpfn_wait - wait until nobody uses a buffer
+ * struct drm_vpfn_wait - wait until a buffer is idle
  *
- * Waits for the engine, for moves of the buffer, and for other devices that share
- * it. Whether their work has failed is not said.
+ * Waits for jobs, for moves of the buffer, and for other devices that share it.
+ * The result does not tell whether their work has failed.
  *
- * Errors: -ETIME if the time has passed, -EINTR if a signal came.
+ * Errors: -ETIME if the time has passed, -EINTR if a signal arrived.
  */
 struct drm_vpfn_wait {
 	/** @handle: the buffer */
 	__u32 handle;
 	/** @flags: mask of DRM_VPFN_WAIT_* */
 	__u32 flags;
-	/** @timeout_ns: until when, in ns of CLOCK_MONOTONIC; zero or the past only asks */
+	/** @timeout_ns: end of the wait, in ns of CLOCK_MONOTONIC; zero or the past: no wait */
 	__s64 timeout_ns;
 };
 

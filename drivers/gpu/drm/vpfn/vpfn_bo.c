@@ -236,12 +236,30 @@ int vpfn_bo_return_to_vram(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 	return ttm_bo_validate(&bo->tbo, &placement, ctx);
 }
 
-/* Reserve a buffer; -EINTR upon a signal if @interruptible. */
+/**
+ * vpfn_bo_lock - reserve a buffer for access by the CPU
+ * @bo: the buffer
+ * @interruptible: give up upon any signal
+ *
+ * During a function reset it waits, without the reservation, which vpfn_bo_revoke_vram() needs.
+ *
+ * Return: 0 or -EINTR.
+ */
 int vpfn_bo_lock(struct vpfn_bo *bo, bool interruptible)
 {
-	if (interruptible)
-		return dma_resv_lock_interruptible(bo->tbo.base.resv, NULL);
-	return dma_resv_lock(bo->tbo.base.resv, NULL);
+	struct vpfn_device *vdev = bdev_to_vpfn_device(bo->tbo.bdev);
+	struct dma_resv *resv = bo->tbo.base.resv;
+	int ret;
+
+	for (;;) {
+		if (wait_var_event_killable(&vdev->vram_blocked, !READ_ONCE(vdev->vram_blocked)))
+			return -EINTR;
+		ret = interruptible ? dma_resv_lock_interruptible(resv, NULL) :
+				      dma_resv_lock(resv, NULL);
+		if (ret || !READ_ONCE(vdev->vram_blocked))
+			return ret;
+		dma_resv_unlock(resv);
+	}
 }
 
 /* Bring a buffer, which is reserved, to where it has pages. The move may go on at return. */
@@ -335,13 +353,17 @@ int vpfn_bo_access(struct vpfn_bo *bo, u64 offset, void *buf, int len, bool writ
 	if (!drm_dev_enter(tbo->base.dev, &idx))
 		return -ENODEV;
 
-	dma_resv_lock(tbo->base.resv, NULL);
+	ret = vpfn_bo_lock(bo, false);
+	if (ret)
+		goto out_exit;
+
 	ret = vpfn_bo_make_visible(bo, &ctx);
 	if (!ret)
 		ret = vpfn_bo_wait_moves(bo, false);
 	if (!ret)
 		ret = vpfn_bo_copy(tbo, offset, buf, len, write);
 	dma_resv_unlock(tbo->base.resv);
+out_exit:
 	drm_dev_exit(idx);
 	return ret;
 }

@@ -240,7 +240,7 @@ struct vpfn_bo {
 
 	/**
 	 * @lost: a move or the clearing failed: the buffer may hold another client's bytes, so
-	 * nobody gets to see it any more. Written before the fence of that move signals.
+	 * every access to it fails. Written before the fence of that move signals.
 	 */
 	bool lost;
 

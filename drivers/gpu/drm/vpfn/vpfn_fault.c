@@ -16,7 +16,6 @@
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
 #include <linux/sched.h>
-#include <linux/wait_bit.h>
 #include <linux/workqueue.h>
 
 #include <drm/drm_drv.h>
@@ -32,8 +31,8 @@ unsigned int vpfn_largest_leaf = PUD_ORDER;
 
 /*
  * R14: the order of the largest leaf that the kernel and the CPU support. Without
- * ARCH_SUPPORTS_PMD_PFNMAP pmd_mkspecial() does nothing, and get_user_pages() would take the leaf
- * for one with struct pages; likewise for PUDs.
+ * ARCH_SUPPORTS_PMD_PFNMAP pmd_mkspecial() does nothing, and get_user_pages_fast() would take the
+ * leaf for one with struct pages; likewise for PUDs.
  */
 unsigned int vpfn_max_order(void)
 {
@@ -64,8 +63,8 @@ VISIBLE_IF_KUNIT bool vpfn_pages_contiguous(struct page *const *pages, unsigned 
 EXPORT_SYMBOL_IF_KUNIT(vpfn_pages_contiguous);
 
 /*
- * R2: the core checks only the faulting address. A leaf that reaches out of the VMA would
- * outlive it, and map memory behind the buffer.
+ * R2: mm does not check the end of the leaf. One that reaches out of the VMA would outlive it, and
+ * map memory behind the buffer.
  */
 VISIBLE_IF_KUNIT bool vpfn_leaf_in_vma(const struct vm_area_struct *vma, unsigned long address,
 				       unsigned long size)
@@ -157,19 +156,21 @@ static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
 	 * R9: the core looked at the slot before the reservation was held. Another fault may
 	 * have put a page table there since then, which the inserters do not expect.
 	 */
-	if (order == PUD_ORDER) {
+	if (IS_ENABLED(CONFIG_ARCH_SUPPORTS_PUD_PFNMAP) && order == PUD_ORDER) {
 		pud_t pud = pudp_get(vmf->pud);
 
 		if (!pud_none(pud) && !pud_leaf(pud))
 			return VM_FAULT_FALLBACK;
 		return vmf_insert_pfn_pud(vmf, pfn, write);
-	} else {
+	}
+	if (IS_ENABLED(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP) && order == PMD_ORDER) {
 		pmd_t pmd = pmdp_get_lockless(vmf->pmd);
 
 		if (!pmd_none(pmd) && !pmd_leaf(pmd))
 			return VM_FAULT_FALLBACK;
 		return vmf_insert_pfn_pmd(vmf, pfn, write);
 	}
+	return VM_FAULT_FALLBACK;
 }
 
 /* R9: pages to map from the fault on: none beyond the slot, where a leaf may begin. */
@@ -274,10 +275,7 @@ static void vpfn_fault_unlocked(struct vm_fault *vmf, pgoff_t page, unsigned int
 	drm_gem_object_get(&bo->tbo.base);
 	mmap_read_unlock(vmf->vma->vm_mm);
 
-	/* A function reset needs the reservation: wait for its end before. */
-	if (!wait_var_event_killable(&vdev->vram_blocked, !READ_ONCE(vdev->vram_blocked)) &&
-	    !vpfn_bo_wait_moves(bo, ctx->interruptible) &&
-	    !vpfn_bo_lock(bo, ctx->interruptible)) {
+	if (!vpfn_bo_wait_moves(bo, ctx->interruptible) && !vpfn_bo_lock(bo, ctx->interruptible)) {
 		if (drm_dev_enter(&vdev->drm, &idx)) {
 			err = vpfn_fault_prepare(bo, page, order, ctx);
 			drm_dev_exit(idx);

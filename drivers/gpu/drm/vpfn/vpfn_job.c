@@ -67,7 +67,7 @@ struct vpfn_queue *vpfn_queue_create(struct vpfn_device *vdev, enum drm_sched_pr
  * @queue: from vpfn_queue_create(); no job is being made for it
  *
  * Jobs that have not begun end with -ESRCH, but only when their dependencies have signalled:
- * drm_sched_entity_kill() promises that to those who wait for them. Their descriptors are
+ * drm_sched_entity_kill() guarantees that order to other fences' waiters. Their descriptors are
  * freed here, so that a dead client does not keep memory. To wait for the dependencies, as
  * drm_sched_entity_destroy() does, would let other drivers' fences block close(2).
  */

@@ -23,8 +23,8 @@
 #include "vpfn_drv.h"
 
 /*
- * R10: @vma is about to be split at @addr, or cut there by mremap(). mm takes a PUD for a page
- * table, so zap a PUD leaf across @addr first; refaults install PMD leaves. mmap_lock is held for
+ * R10: @vma is about to be split at @addr, or cut there by mremap(). mm takes a PUD leaf for a
+ * page table, so zap one across @addr first; refaults install PMD leaves. mmap_lock is held for
  * writing.
  */
 static int vpfn_vm_may_split(struct vm_area_struct *vma, unsigned long addr)

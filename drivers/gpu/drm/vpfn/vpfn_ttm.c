@@ -168,7 +168,7 @@ static void vpfn_tt_unpopulate(struct ttm_device *bdev, struct ttm_tt *ttm)
 		return;
 	}
 
-	/* vpfn_ttm_unplug() may have been here before. */
+	/* Not if vpfn_prime_unplug() has done it. */
 	if (ttm->sg)
 		dma_buf_unmap_attachment(tt->obj->import_attach, ttm->sg, DMA_BIDIRECTIONAL);
 	ttm->sg = NULL;
