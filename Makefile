@@ -2,7 +2,7 @@
 # Every command of the project. What they write lands in out/, or where OUT= says;
 # what they build is kept in ${XDG_CACHE_HOME:-~/.cache}/vpfn.
 
-.PHONY: help run check coverage qtest fuzz-device fuzz-driver mutants mm-bugs ttm-helper igt lint selftest shell kernel-tree qemu-tree igt-tree clean
+.PHONY: help run check check-quick coverage qtest fuzz-device fuzz-driver mutants mm-bugs ttm-helper igt lint selftest shell kernel-tree qemu-tree igt-tree clean
 .SILENT:
 
 ## help: this list
@@ -16,6 +16,10 @@ run:
 ## check: run all tests on the debug kernel; results in out/check/
 check:
 	vm/check.sh
+
+## check-quick: the device, KUnit, the mapping, O_DIRECT, get_user_pages; results in out/check/
+check-quick:
+	vm/check.sh --tests '^qtest@|^igt@vpfn_(kunit|mmap|direct_io|gup)@'
 
 ## coverage: run all tests with a driver that counts its lines; results in out/coverage/
 coverage:

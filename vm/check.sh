@@ -1,22 +1,33 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Is everything as it must be? Runs the device's qtests, and the IGT tests, our own and
-# those for any DRM driver, on the debug kernel, and judges their results: one that is not
-# "pass" fails the check, unless it is a skip which tests/generic/skips.txt gives a reason
-# for. The last line is the count. With --tests only those IGT tests run.
-# report.html shows all results, and the tests' answers as tables; matrix.md has the tables alone.
+# Does everything behave as listed? Runs the device's qtests, and on the debug kernel the IGT tests, our
+# own and those for any DRM driver, in several VMs, two at a time. vm/verdict/ judges what they
+# leave by the lists of tests/check/: which tests have to run, which of them skip, what the kernel
+# says. Prints a line for each binary as it ends, then the failures; the last line is the count.
+# report.html begins with the failures and their logs, and has all results; matrix.md has the
+# answers of the tests as tables.
+# usage: check.sh [option...] [option of boot.sh...]
+#   --tests REGEX    only these: binaries, igt@BINARY@SUBTEST, qtest@PATH, vm@kexec
+#   --name NAME      the directory in out/ (check)
+#   --lists DIR      the lists (tests/check)
+#   --update-lists   run nothing: write what the last run was to the lists
+# exit codes: 0 all is as listed; 1 a test failed, or the kernel said what is not listed, or a VM
+# did not end well; 2 nothing was judged, because a build failed
 # VPFN_STORM_SECONDS, VPFN_MM_FUZZ_SECONDS: how long vpfn_storm and each subtest of
 # vpfn_mm_fuzz run, if not the usual time; VPFN_RACE_MOVES: how often vpfn_move@fault-race moves
 # its buffer, if not as often as usual; VPFN_STORM_SEED, VPFN_MM_FUZZ_SEED: what they printed,
 # to have the same choices again
-# usage: check.sh [--tests REGEX] [--name NAME] [option of boot.sh...]
 
 . "$(dirname "$0")/lib.sh"
 
 tests=
 name=check
-boot=(--flavour debug --limit $((2700 + ${VPFN_STORM_SECONDS:-0} + 5 * ${VPFN_MM_FUZZ_SECONDS:-0} +
-	${VPFN_RACE_MOVES:-0})))
+lists=$top/tests/check
+update=
+source=$top
+flavour=debug
+boot=()
+limit=$((2700 + ${VPFN_STORM_SECONDS:-0} + 5 * ${VPFN_MM_FUZZ_SECONDS:-0} + ${VPFN_RACE_MOVES:-0}))
 for variable in VPFN_{STORM,MM_FUZZ}_{SECONDS,SEED} VPFN_RACE_MOVES; do
 	[ -z "${!variable:-}" ] || boot+=(--env "$variable=${!variable}")
 done
@@ -24,239 +35,209 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	--tests) tests=$2 && shift ;;
 	--name) name=$2 && shift ;;
+	--lists) lists=$2 && shift ;;
+	--update-lists) update=yes ;;
+	--source) source=$2 && shift ;;
+	--flavour) flavour=$2 && shift ;;
+	--limit) limit=$2 && shift ;;
 	*) boot+=("$1") ;;
 	esac
 	shift
 done
+boot+=(--flavour "$flavour" --source "$source" --limit "$limit")
 dir=$out/$name
-guests=("$dir/guest")
-results=$dir/results.json
-skips=$top/tests/generic/skips.txt
-messages=$top/tests/generic/messages.txt
 
-# The directories of igt_runner's results, in the order in which they were begun
-runs() {
-	local one
+verdict() {
+	python3 -B "$top/vm/verdict" --lists "$lists" "$@" "$dir"
+}
 
-	for one in "${guests[@]}"; do
-		find "$one" -maxdepth 1 -name 'results*' | sort
+# Build once before several VMs start. The qtests need no kernel: run them beside its build.
+build() {
+	"$top/vm/host-packages.sh" run
+	"$top/vm/qemu.sh" >/dev/null
+	! selected_qtests || start run_qtests
+	"$top/vm/linux.sh" "$flavour" >/dev/null
+	sysroot=$("$top/vm/rootfs.sh")/sysroot
+	programs=$("$top/vm/guest-programs.sh" "$sysroot" "$source")
+}
+
+# Not grep -q: it would end before the command that writes to it
+matches() {
+	grep -iP -e "$tests" >/dev/null
+}
+
+selected_qtests() {
+	[ -z "$tests" ] || grep '^qtest@' "$lists/tests.txt" | cut -f1 | matches
+}
+
+# subtests BINARY: as igt_runner would call them
+subtests() {
+	local binary=$1 path=$programs/igt/$1 libraries=$sysroot/usr/lib/x86_64-linux-gnu
+
+	[ -e "$path" ] || path=$sysroot/usr/libexec/igt-gpu-tools/$binary
+	"$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$path" --list-subtests 2>/dev/null |
+		sed "s/^/igt@$binary@/"
+}
+
+# selected_vm VM: does it run any of the tests?
+selected_vm() {
+	local binary
+
+	[ -n "$tests" ] || return 0
+	if echo "vm@$1" | matches; then
+		return 0
+	fi
+	while read -r binary; do
+		if echo "$binary" | matches || subtests "$binary" | matches; then
+			return 0
+		fi
+	done < <(sed -n "s/^$1\t//p" "$lists/vms.txt")
+	return 1
+}
+
+# A binary without a VM would never run
+check_vms() {
+	local binary
+
+	for binary in $(sed '/TESTLIST/d' "$programs/igt/test-list.txt") $(grep -v '^#' "$top/tests/generic/programs.txt"); do
+		grep -q "^[a-z]*[[:space:]]$binary$" "$lists/vms.txt" || die "$lists/vms.txt has no VM for $binary"
 	done
-}
-
-# igt_runner has run once for each directory of tests, in each VM: its files in one. Fails if
-# one of them is missing, for a runner that was cut off.
-merge_results() {
-	local run files=()
-
-	while read -r run; do
-		[ -s "$run/results.json" ] || return 1
-		files+=("$run/results.json")
-	done < <(runs)
-	[ ${#files[@]} -gt 0 ] || return 1
-	jq -s '.[0] + {tests: (map(.tests) | add)}' "${files[@]}" >"$results"
-}
-
-# Each test as: name, result, seconds, and why it is no pass. igt_runner's own word for
-# a log that it did not like is the first bad line of that log; it is wrong about the
-# messages in the list.
-table() {
-	jq -r --rawfile messages "$messages" '
-		($messages | split("\n") | map(select(test("^igt@")) | split("\t"))) as $listed |
-		.tests | to_entries[] | .key as $name |
-		(.value."dmesg-warnings" // "" | split("\n") | map(select(. != ""))) as $lines |
-		if .value.result == "dmesg-warn" and
-		   all($lines[]; . as $line | any($listed[]; .[0] == $name and .[1] as $regex | $line | test($regex)))
-		then .value.result = "pass" else . end | [
-		.key,
-		.value.result,
-		((.value.time.end // 0) - (.value.time.start // 0) | . * 10 | round / 10),
-		(if .value.result == "pass" then ""
-		 elif $lines != [] then $lines[0]
-		 else [(.value.err // "" | split("\n")[] | select(test("Failed assertion"))),
-		       (.value.out // "" | split("\n")[] | select(test("SKIP|Test requirement")))] | .[0] // "see its log"
-		 end)] | @tsv' "$results"
-}
-
-# The table with our own verdicts. A skip that the list gives a reason for stays one, with
-# that reason; any other is a failure, and so is a pass that the list does not expect.
-judged() {
-	table | awk -F'\t' -v OFS='\t' '
-		NR == FNR { if ($0 !~ /^#/) reason[$1] = $2; next }
-		$2 == "skip" && $1 in reason { $4 = reason[$1] }
-		$2 == "skip" && !($1 in reason) { $2 = "unexpected-skip" }
-		$2 == "pass" && $1 in reason { $2 = "unexpected-pass"; $4 = "it is listed as a skip: " reason[$1] }
-		{ print }' "$skips" -
-}
-
-report() {
-	jq -Rnr --arg qtests "${qtests[*]}" --arg uname "$(jq -r .uname "$results")" \
-		--rawfile matrices <(matrix html) '
-		"<!DOCTYPE html><meta charset=utf-8><title>vpfn: make check</title>",
-		"<style>body{font-family:sans-serif}td,th{padding:.1em 1em;text-align:left}" +
-		".pass{color:green}.skip{color:gray}.other{color:#b00;font-weight:bold}</style>",
-		"<h1>make check</h1><p>" + ($uname | @html) + "</p>",
-		"<p>qtests of the device, passed, failed, skipped: " + $qtests + " (qtest.tap)</p>",
-		$matrices, "<h2>Subtests</h2><table><tr><th>Subtest<th>Result<th>Seconds<th>Why</tr>",
-		(inputs | split("\t") | "<tr><td>" + (.[0] | @html) +
-		 "<td class=" + (.[1] | if . == "pass" or . == "skip" then . else "other" end) + ">" + .[1] +
-		 "<td>" + .[2] + "<td>" + (.[3] | @html) + "</tr>"),
-		"</table>"' "$dir/results.tsv" >"$dir/report.html"
-}
-
-# matrix FILTER: what the tests found, by a function of matrix.jq
-matrix() {
-	jq -r -L "$top/vm" --rawfile verdicts "$dir/results.tsv" \
-		"include \"matrix\"; tables(\$verdicts) | $1" "$results"
-}
-
-# finish PASSED FAILED SKIPPED: of the IGT tests
-finish() {
-	[ -z "$complaint" ] || say "make check failed: $complaint"
-	echo "$(($1 + qtests[0])) passed, $(($2 + qtests[1])) failed, $(($3 + qtests[2])) skipped"
-	[ -z "$complaint" ] && [ "$1" -gt 0 ] && [ "$2" -eq 0 ]
-	exit
 }
 
 run_qtests() {
-	local counts
+	local start=$SECONDS
 
-	counts=$("$top/vm/qtest.sh") || complaint="the device failed its qtests (log: $dir/qtest.txt)"
-	say "qtests of the device: ${counts##*$'\n'}"
-	mapfile -t qtests < <(grep -oE '[0-9]+' <<<"${counts##*$'\n'}")
+	"$top/vm/qtest.sh" --name "$name" >"$dir/qtest.txt" || true
+	say "qtests: $(tail -n 1 "$dir/qtest.txt"), $((SECONDS - start)) s"
 }
 
-# What each test told igt_runner: how many speak of success alone, how many skipped?
-succeeded() {
-	find "${guests[@]}" -name comms -exec grep -LaZE 'FAIL|SKIP|CRASH|TIMEOUT' {} + |
-		xargs -0 -r grep -laF SUCCESS | wc -l || true
-}
+# progress VM: a line for each binary that ends in it, from igt_runner's output
+progress() {
+	local vm=$1 line binary='' start=$SECONDS count
 
-skipped() {
-	find "${guests[@]}" -name comms -exec grep -laF SKIP {} + | wc -l || true
-}
-
-planned() {
-	runs | sed 's,$,/joblist.txt,' | xargs -r cat 2>/dev/null | grep -c . || true
-}
-
-# The VM died under the tests: igt_runner wrote no results. What it had received tells how
-# far it came; every other test counts as failed.
-finish_early() {
-	local passed skipped total last run
-
-	run=$(runs | tail -n 1)
-	[ -n "$run" ] || finish 0 1 0
-	passed=$(succeeded)
-	skipped=$(skipped)
-	total=$(planned)
-	last=$(find "$run" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort -n | tail -n 1)
-	[ -z "$last" ] || complaint="$complaint, in $(sed -n "$((last + 1))p" "$run/joblist.txt")"
-	finish "$passed" "$((total - passed - skipped))" "$skipped"
-}
-
-complain_about_contradictions() {
-	local contradictions
-
-	contradictions=$(matrix contradictions)
-	[ -z "$contradictions" ] || complaint="two tests disagree: ${contradictions//$'\n'/; }"
-}
-
-# What the kernel had to say while no test ran
-complain_about_log() {
-	local when=$1 log=$2
-
-	[ ! -s "$log" ] || complaint="the kernel warned at the module's $when: $(head -n 1 "$log") (all of it: $log)"
-}
-
-# igt_runner leaves out, silently, a binary that it cannot list
-complain_about_lost_tests() {
-	local binary
-
-	[ "$(jq '.tests | length' "$results")" -ge "$(planned)" ] ||
-		complaint="igt_runner ended before the last test (log: $dir/output.log)"
-	[ -z "$tests" ] || return 0
-	# The names are on one line, and hold no spaces
-	# shellcheck disable=SC2013
-	for binary in $(sed '/TESTLIST/d' "$dir"/payload/{igt,generic}/test-list.txt); do
-		cut -f1 "$dir/results.tsv" | grep -qE "@$(basename "$binary")(@|\$)" ||
-			complaint="$binary has no result: does it list its subtests?"
+	declare -A count
+	while read -r line; do
+		# Each line begins with the time
+		line=${line#\[*.*\] }
+		case $line in
+		\[*/*\]*)
+			end_binary
+			read -r _ binary _ <<<"$line"
+			start=$SECONDS
+			count=()
+			;;
+		'Subtest '* | 'Dynamic subtest '*)
+			line=${line##*: }
+			line=${line%% *}
+			count[$line]=$((${count[$line]:-0} + 1))
+			;;
+		esac
 	done
+	end_binary
 }
 
-complain_about_lost_skips() {
-	local lost
+end_binary() {
+	local failed=0 result
 
-	[ -z "$tests" ] || return 0
-	lost=$(grep -v '^#' "$skips" | cut -f1 | grep -vxF -f <(cut -f1 "$dir/results.tsv") | head -n 1 || true)
-	[ -z "$lost" ] || complaint="$skips lists $lost, which is no test"
+	[ -n "$binary" ] || return 0
+	for result in "${!count[@]}"; do
+		[[ $result = SUCCESS || $result = SKIP ]] || failed=$((failed + count[$result]))
+	done
+	printf '%-10s %-20s %4d passed %3d failed %3d skipped %5d s\n' "$vm" "$binary" \
+		"${count[SUCCESS]:-0}" "$failed" "${count[SKIP]:-0}" "$((SECONDS - start))"
 }
 
-# Takes some two minutes
-boot_iommu() {
-	"$top/vm/boot.sh" "${boot[@]}" --limit 600 --iommu "$name/iommu" /vpfn/guest/check ${tests:+"$tests"}
+# run_vm VM PROGRAM ARGUMENT...
+run_vm() {
+	local vm=$1 status=0 start=$SECONDS options=()
+	shift
+
+	[ "$vm" != iommu ] || options=(--iommu)
+	"$top/vm/boot.sh" "${boot[@]}" "${options[@]}" --add "$dir/add" "$name/$vm" "$@" \
+		2>"$dir/$vm.txt" | progress "$vm" || status=$?
+	echo "$status $((SECONDS - start))" >"$dir/$vm.status"
+	[ $status -eq 0 ] || tail -n 1 "$dir/$vm.txt" >&2
+	say "the VM $vm took $((SECONDS - start)) s"
 }
 
-# A VM of its own, since devices behind an IOMMU behave otherwise, and those who are to be in a
-# group of their own cannot reach each other. The main VM has told whether it is wanted.
-# This one, of QEMU 10.0 under TCG, has been seen to sleep for ever with all requests of its 9p
-# devices done, and no interrupt pending. So if it hangs it gets one more chance; a test or a
-# driver that hangs does it again. The logs of the first time stay.
-run_iommu() {
-	local status=0 hung=$dir/iommu-hung
+# start COMMAND...: in the background, when there is room for it: a VM keeps one CPU busy, and may
+# use 8 GiB
+start() {
+	local places
 
-	rm -rf "$hung"
-	[ -e "${guests[0]}/wants-iommu" ] || return 0
-	guests+=("$dir/iommu/guest")
-	boot_iommu || status=$?
-	if [ $status -eq 202 ]; then
-		mv "$dir/iommu" "$hung"
-		say "the VM with an IOMMU hung; once more (logs: $hung)"
-		status=0
-		boot_iommu || status=$?
-	fi
-	[ $status -eq 0 ] || complaint="the VM with an IOMMU ended with code $status, see above"
+	places=$(awk '/^MemTotal/ { print int($2 / 1024 / 8192) }' /proc/meminfo)
+	[ "$places" -le "$(nproc)" ] || places=$(nproc)
+	while [ "$(jobs -pr | wc -l)" -ge "$((places > 1 ? places : 1))" ]; do
+		wait -n || true
+	done
+	"$@" {busy}>&- &
 }
 
-# A VM of its own, since it ends by that. As a line of results.tsv.
-run_kexec() {
-	local verdict=pass why='' console=$dir/kexec/console.log start=$SECONDS
-
-	"$top/vm/boot.sh" "${boot[@]}" "$name/kexec" /vpfn/guest/kexec-busy >&2 ||
-		why="it ended with code $?, see above"
-	[ "$(grep -c 'Linux version' "$console")" -eq 2 ] || why="no other kernel began (log: $console)"
-	! grep -qE 'WARNING:|BUG:|blocked for more than' "$console" ||
-		why="the kernel warned: $(grep -m 1 -E 'WARNING:|BUG:|blocked for more than' "$console")"
-	[ -z "$why" ] || verdict=fail
-	printf 'vm@kexec\t%s\t%s\t%s\n' "$verdict" "$((SECONDS - start))" "$why"
+# vms: their names, in the order in which they start
+vms() {
+	sed -n 's/^\([a-z]*\)\t.*/\1/p' "$lists/vms.txt" | uniq
+	echo kexec
 }
 
-rm -f "$dir"/{results.json,results.tsv,report.html,matrix.md}
-complaint=
-qtests=(0 0 0)
-"$top/vm/host-packages.sh" run
-[ -n "$tests" ] || run_qtests
-if "$top/vm/boot.sh" "${boot[@]}" "$name" /vpfn/guest/check ${tests:+"$tests"}; then
-	run_iommu
-else
-	complaint="the VM ended with code $?, see above"
+start_vms() {
+	local vm
+
+	for vm in $(vms); do
+		if ! selected_vm "$vm"; then
+			continue
+		elif [ "$vm" = kexec ]; then
+			start run_vm "$vm" /vpfn/guest/kexec-busy
+		else
+			start run_vm "$vm" /vpfn/guest/check "$vm" ${tests:+"$tests"}
+		fi
+	done
+	wait
+}
+
+# Remove what an earlier run left, so that it is not judged
+clear_directory() {
+	local vm
+
+	for vm in $(vms); do
+		rm -rf "${dir:?}/$vm" "$dir/$vm".{status,txt}
+	done
+	rm -rf "$dir"/{qtest.tap,qtest.txt,results.json,report.html,matrix.md,add}
+	mkdir -p "$dir/add/check"
+	cp "$lists/vms.txt" "$dir/add/check"
+	echo "$tests" >"$dir/selection"
+}
+
+# Ends what runs in the background; 2 is the exit code of an end before the verdict
+clean_up() {
+	local status=$? pid
+
+	for pid in $(jobs -pr); do
+		kill -- "-$pid" 2>/dev/null || true
+	done
+	[ -n "$judged" ] || [ $status -gt 128 ] || exit 2
+}
+
+judged=
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+# Process groups of their own for the background, so that they can be ended
+set -m
+mkdir -p "$dir"
+exec {busy}>"$dir/.lock"
+if ! flock -n "$busy"; then
+	say "waiting for another run that writes to $dir; OUT= would choose another directory"
+	flock "$busy"
 fi
-merge_results || finish_early
-judged >"$dir/results.tsv"
-[ -n "$tests" ] || run_kexec >>"$dir/results.tsv"
-report
-matrix markdown >"$dir/matrix.md"
-complain_about_contradictions
-for guest in "${guests[@]}"; do
-	complain_about_log load "$guest/log-load.txt"
-	complain_about_log unload "$guest/log-unload.txt"
-done
-complain_about_lost_tests
-complain_about_lost_skips
-awk -F'\t' '$2 != "pass" && $2 != "skip" { printf "%s: %s: %s\n", $2, $1, $4 }' "$dir/results.tsv"
-awk -F'\t' '$2 == "skip" { printf "skipped as expected: %s: %s\n", $1, $4 }' "$dir/results.tsv"
-counts=$(awk -F'\t' '
-	{ n[$2 == "pass" || $2 == "skip" ? $2 : "other"]++ }
-	END { print n["pass"] + 0, n["other"] + 0, n["skip"] + 0 }' "$dir/results.tsv")
-# Three words are meant
-# shellcheck disable=SC2086
-finish $counts
+if [ -n "$update" ]; then
+	verdict --update
+	judged=yes
+	exit
+fi
+clear_directory
+build
+check_vms
+start_vms
+judged=yes
+say "the results are in $dir/report.html; it took $SECONDS s"
+verdict

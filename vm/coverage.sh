@@ -8,15 +8,15 @@
 . "$(dirname "$0")/lib.sh"
 
 dir=$out/coverage
-counts=$dir/guest/gcov
 driver=drivers/gpu/drm/vpfn
 
-# Each line that has code, as FILE LINE COUNT. A line of a header is in several objects.
+# Each line that has code, as FILE LINE COUNT. A line of a header is in several objects, and each
+# VM has counts of its own.
 lines() {
 	local object
 
-	for object in "$counts"/*.gcda; do
-		(cd "$counts" && gcov --json-format --stdout "$(basename "$object")")
+	for object in "$dir"/*/guest/gcov/*.gcda; do
+		(cd "$(dirname "$object")" && gcov --json-format --stdout "$(basename "$object")")
 	done | jq -r --arg driver "$driver/" '.files[] | select(.file | contains($driver)) | (.file | sub(".*/"; "")) as $file |
 		.lines[] | "\($file) \(.line_number) \(.count)"' |
 		awk '{ count[$1 " " $2] += $3 } END { for (line in count) print line, count[line] }' |
@@ -44,11 +44,13 @@ uncovered() {
 
 verdict=0
 "$top/vm/check.sh" --flavour coverage --name coverage "$@" || verdict=$?
-[ -d "$counts" ] || die "the guest left no counts in $counts"
 kernel=$("$top/vm/linux.sh" coverage)
-cp "$kernel"/gcov/*.gcno "$counts"
+for counts in "$dir"/*/guest/gcov; do
+	[ -d "$counts" ] || die "no guest left counts in $dir"
+	cp "$kernel"/gcov/*.gcno "$counts"
+done
 lines >"$dir/lines.txt"
-[ -s "$dir/lines.txt" ] || die "no line of the driver has a count: does gcov fit the compiler? (counts: $counts)"
+[ -s "$dir/lines.txt" ] || die "no line of the driver has a count: does gcov fit the compiler? (counts: $dir/*/guest/gcov)"
 {
 	percentages 1
 	percentages 0

@@ -92,7 +92,7 @@ document_claims() {
 
 shell_scripts() {
 	cd "$top"
-	grep -lE '^#!/bin/(ba)?sh' -r vm .ci | xargs shellcheck vm/lib.sh
+	grep -lE '^#!/bin/(ba)?sh' -r vm .ci | xargs shellcheck vm/lib.sh vm/guest/kernel-log.sh
 }
 
 "$top/vm/host-packages.sh" run lint

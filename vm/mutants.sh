@@ -118,11 +118,7 @@ begun() {
 
 # results VM NAME: one line for each subtest of it, its name, its result, and why it is no pass
 results() {
-	jq -r '.tests | to_entries[] | [(.key | sub("^igt@"; "")), .value.result,
-		((.value."dmesg-warnings" // "" | split("\n") | map(select(test("[a-z]{3}")))[0]) //
-		 (.value.err // "" | split("\n") | map(select(test("Failed assertion|Received signal")))[0]) //
-		 (.value.out // "" | split("\n") | map(select(test("SKIP|requirement")))[0]) // "")] | @tsv' \
-		"$dir/$1/guest/$2/results.json"
+	python3 -B "$top/vm/verdict/rows.py" "$dir/$1/guest/$2" "$dir/$1/guest/$2/kernel.log"
 }
 
 # What the kernel said when it ended the VM

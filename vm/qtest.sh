@@ -2,16 +2,18 @@
 # SPDX-License-Identifier: GPL-2.0
 # Is the device as its specification says? Runs its qtests, without a guest. Each test is
 # a process of its own, so that one which crashes QEMU fails alone.
-# Writes the results as TAP, and the output of all tests, to out/check/; the last line
+# Writes the results as TAP, and the output of all tests, to out/NAME/ (check); the last line
 # is the count.
-# usage: qtest.sh [REGEX]
+# usage: qtest.sh [--name NAME] [REGEX]
 
 . "$(dirname "$0")/lib.sh"
 
+name=check
+[ "${1:-}" != --name ] || { name=$2 && shift 2; }
 regex=${1:-.}
-dir=$out/check
+dir=$out/$name
 tap=$dir/qtest.tap
-log=$dir/qtest.txt
+log=$dir/qtest.log
 passed=0
 failed=0
 skipped=0

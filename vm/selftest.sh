@@ -7,17 +7,41 @@
 
 dir=$out/selftest
 source=$dir/source
+lists=$dir/lists
 failures=0
 
-# A copy of what the guest programs are made of, with two test programs more
+# A copy of what the guest programs are made of, with more test programs: one for each VM
 copy_source() {
+	local vm
+
 	rm -rf "$source"
 	mkdir -p "$source/vm" "$source/drivers/gpu/drm"
 	cp -a "$top"/{tests,demo,include} "$source"
 	cp -a "$top/drivers/gpu/drm/vpfn" "$source/drivers/gpu/drm"
 	cp -a "$top/vm/guest-programs.mk" "$source/vm"
-	cp -a "$top"/vm/selftest/*.c "$source/tests/igt"
-	edit "$source/tests/igt/meson.build" "s/^vpfn_progs = \[/&\n\t'vpfn_blind',\n\t'vpfn_selftest',/"
+	cp -a "$top/vm/selftest/vpfn_blind.c" "$source/tests/igt"
+	for vm in first second iommu; do
+		cp -a "$top/vm/selftest/vpfn_selftest.c" "$source/tests/igt/vpfn_selftest_$vm.c"
+	done
+	edit "$source/tests/igt/meson.build" "s/^vpfn_progs = \[/&\n\t'vpfn_blind',\n\t'vpfn_selftest_first',\n\t'vpfn_selftest_second',\n\t'vpfn_selftest_iommu',/"
+}
+
+# The lists of make check, and what the additional programs add to them
+copy_lists() {
+	local list vm subtest
+
+	rm -rf "$lists"
+	cp -a "$top/tests/check" "$lists"
+	for list in tests messages; do
+		cat "$top/vm/selftest/$list.txt" >>"$lists/$list.txt"
+	done
+	echo "first	vpfn_blind" >>"$lists/vms.txt"
+	for vm in first second iommu; do
+		echo "$vm	vpfn_selftest_$vm" >>"$lists/vms.txt"
+		for subtest in warning oops hang runner; do
+			echo "igt@vpfn_selftest_$vm@$subtest	pass" >>"$lists/tests.txt"
+		done
+	done
 }
 
 # edit FILE SED-SCRIPT: which has to change something
@@ -29,20 +53,26 @@ edit() {
 	rm "$file.before"
 }
 
-# expect pass|fail SENTENCE CASE OPTION...: runs make check's script with these options
+# expect pass|fail CASE SENTENCE... -- OPTION...: runs make check's script with these options
 expect() {
-	local verdict=$1 sentence=$2 case=$3 got=pass log
-	shift 3
+	local verdict=$1 case=$2 sentence sentences=() got=pass log
+	shift 2
 
+	while [ "$1" != -- ]; do
+		sentences+=("$1")
+		shift
+	done
+	shift
 	log=$dir/$case.log
-	"$top/vm/check.sh" --source "$source" --name "selftest/$case" "$@" >"$log" 2>&1 || got=fail
-	if [ "$got" = "$verdict" ] && grep -qE "$sentence" "$log" &&
-		tail -n 1 "$log" | grep -qE '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$'; then
-		echo "ok: $case: $(grep -m 1 -E "$sentence" "$log")"
-	else
-		echo "NOT OK: $case: wanted a $verdict with \"$sentence\", got a $got (log: $log)"
-		failures=$((failures + 1))
-	fi
+	"$top/vm/check.sh" --source "$source" --lists "$lists" --name "selftest/$case" "$@" >"$log" 2>&1 || got=fail
+	for sentence in "${sentences[@]}" '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$'; do
+		if [ "$got" = "$verdict" ] && grep -qE "$sentence" "$log"; then
+			echo "ok: $case: $(grep -m 1 -E "$sentence" "$log")"
+		else
+			echo "NOT OK: $case: wanted a $verdict with \"$sentence\", got a $got (log: $log)"
+			failures=$((failures + 1))
+		fi
+	done
 }
 
 # A kernel whose packed part is damaged: it starts, and that is all
@@ -55,20 +85,36 @@ damaged_kernel() {
 }
 
 "$top/vm/host-packages.sh" run
-kernel=$("$top/vm/linux.sh" debug)
 mkdir -p "$dir"
+python3 -B "$top/vm/selftest/verdict.py" "$dir/verdict" || failures=1
+kernel=$("$top/vm/linux.sh" debug)
 copy_source
+copy_lists
 damaged_kernel "$kernel/bzImage" >"$dir/damaged-kernel"
+create='vpfn_mmap@create-bad'
+storm=$source/tests/igt/vpfn_storm.c
 
-expect pass '^[1-9][0-9]* passed, 0 failed, 0 skipped$' nothing-broken --tests 'vpfn_mmap@create-bad'
-expect fail '^dmesg-warn: igt@vpfn_selftest@warning: .*a warning' kernel-warning --tests vpfn_selftest@warning
-expect fail 'the kernel crashed: Oops: ' kernel-oops --tests vpfn_selftest@oops
-expect fail 'the VM hung: .* did not end within 40 s' guest-hang --tests vpfn_selftest@hang --limit 40
-expect fail 'the vpfn device is missing' missing-device --no-device
-expect fail 'the VM never booted: no user space' never-boots --image "$dir/damaged-kernel"
-expect pass '^[1-9][0-9]* passed, 0 failed, 0 skipped$' wrong-address --tests vpfn_blind
+expect pass nothing-broken '^[1-9][0-9]* passed, 0 failed, 0 skipped$' -- --tests "$create"
+expect fail kernel-warning '^dmesg-warn: igt@vpfn_selftest_second@warning: .*: a warning' -- \
+	--tests vpfn_selftest_second@warning
+expect fail kernel-oops '^fail: vm@second: the kernel crashed: Oops: .*, in igt@vpfn_selftest_second@oops' -- \
+	--tests vpfn_selftest_second@oops
+expect fail dead-runner '^fail: vm@second: .*exit code 137.*, in igt@vpfn_selftest_second@runner' -- \
+	--tests vpfn_selftest_second@runner
+expect fail missing-device '^fail: vm@first: .*exit code 3' -- --tests "$create" --no-device
+expect fail never-boots '^fail: vm@first: the VM never booted: no user space' -- \
+	--tests "$create" --image "$dir/damaged-kernel"
+expect pass wrong-address '^[1-9][0-9]* passed, 0 failed, 0 skipped$' -- --tests vpfn_blind
 edit "$source/tests/igt/vpfn_mmap.c" 's/^\tigt_assert_eq(create_err(0, 0), -EINVAL);/\tigt_assert_eq(create_err(0, 0), 0);/'
-expect fail '^fail: igt@vpfn_mmap@create-bad' assertion-turned-round --tests 'vpfn_mmap@create-bad'
+expect fail assertion-turned-round '^fail: igt@vpfn_mmap@create-bad.*: tests/igt/vpfn_mmap.c:[0-9]+: Failed assertion: ' -- \
+	--tests "$create"
+edit "$storm" 's/^\t\ttest_storm(TIMES/\t\ttest_storm(system("echo \x27<4>a warning\x27 >\/dev\/kmsg") + TIMES/'
+expect fail kexec-that-warns '^dmesg-warn: vm@kexec: the kernel said: a warning' -- --tests vm@kexec
+edit "$storm" 's/system("[^"]*")/pause()/'
+expect fail hang-in-each-vm '^fail: vm@first: the VM hung: .* did not end within 60 s.*, in igt@vpfn_selftest_first@hang' \
+	'^fail: vm@second: the VM hung: .*, in igt@vpfn_selftest_second@hang' \
+	'^fail: vm@iommu: the VM hung: .*, in igt@vpfn_selftest_iommu@hang' \
+	'^fail: vm@kexec: the VM hung: ' -- --tests 'vpfn_selftest_.*@hang|vm@kexec' --limit 60
 
 [ "$failures" -eq 0 ] || die "selftest: $failures cases did not end as they must"
 say "selftest: every case ended as it must"

@@ -614,8 +614,8 @@ static void check_dump(struct scene *scene, void (*fault)(void), int expected, u
 		       const char *evidence)
 {
 	static const char * const names[] = {
-		"CTRL", "STATUS", "ERROR", "ERROR_INDEX", "RING_HEAD", "RING_TAIL", "FENCE",
-		"INT_STATUS",
+		"CTRL", "STATUS", "ERROR", "ERROR_INDEX", "ERROR_ADDR_LO", "ERROR_ADDR_HI",
+		"RING_HEAD", "RING_TAIL", "FENCE", "INT_STATUS",
 	};
 	static char text[1 << 16];
 	char word[32];
@@ -648,7 +648,7 @@ static void check_dump(struct scene *scene, void (*fault)(void), int expected, u
 static void test_dump(struct scene *scene)
 {
 	check_dump(scene, hang, -ETIME, 0x1234, "\nERROR: 0x0\n");
-	check_dump(scene, fail_next, -EIO, 0x2344, "\nERROR: 0xa\n");
+	check_dump(scene, fail_next, -EIO, 0x2344, "\nERROR: 0x9\n");
 }
 
 /* ---- Gone ---- */

@@ -10,7 +10,7 @@
 
 #include "igt.h"
 
-IGT_TEST_DESCRIPTION("Failures of the kernel that make check must notice.");
+IGT_TEST_DESCRIPTION("Failures that make check must notice.");
 
 static void write_to(const char *path, const char *text)
 {
@@ -30,6 +30,12 @@ int igt_main()
 	igt_describe("The kernel follows a null pointer.");
 	igt_subtest("oops")
 		write_to("/sys/kernel/debug/provoke-crash/DIRECT", "EXCEPTION");
+
+	igt_describe("The runner dies, and the VM with it.");
+	igt_subtest("runner") {
+		kill(getppid(), SIGKILL);
+		pause();
+	}
 
 	igt_describe("No process runs any more, igt_runner and its time limit included.");
 	igt_subtest("hang") {

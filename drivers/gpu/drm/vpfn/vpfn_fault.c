@@ -338,8 +338,10 @@ vm_fault_t vpfn_vm_huge_fault(struct vm_fault *vmf, unsigned int order)
 	}
 
 	if (order > vpfn_max_order() ||
-	    !vpfn_leaf_in_vma(vmf->vma, vmf->address, PAGE_SIZE << order))
+	    !vpfn_leaf_in_vma(vmf->vma, vmf->address, PAGE_SIZE << order)) {
+		trace_vpfn_fault(vmf, order, VM_FAULT_FALLBACK);
 		return VM_FAULT_FALLBACK;
+	}
 
 	return vpfn_fault(vmf, order);
 }

@@ -64,10 +64,19 @@ struct drm_gem_object *vpfn_gem_import(struct drm_device *drm, struct dma_buf *d
 static int vpfn_gem_create(struct drm_device *drm, struct drm_file *file, u64 size, u32 placement,
 			   u32 flags, u32 *handle)
 {
+	struct vpfn_device *vdev = to_vpfn_device(drm);
 	struct vpfn_bo *bo;
+	u64 max_size = 0;
 	int ret;
 
-	bo = vpfn_bo_create(to_vpfn_device(drm), size, placement, flags, &vpfn_gem_funcs, NULL);
+	if (placement & DRM_VPFN_PLACEMENT_VRAM)
+		max_size = vdev->vram_size;
+	if (placement & DRM_VPFN_PLACEMENT_SYSTEM)
+		max_size = max(max_size, ttm_manager_type(&vdev->bdev, TTM_PL_TT)->size << PAGE_SHIFT);
+	if (size > max_size)
+		return -E2BIG;
+
+	bo = vpfn_bo_create(vdev, size, placement, flags, &vpfn_gem_funcs, NULL);
 	if (IS_ERR(bo))
 		return PTR_ERR(bo);
 
@@ -78,22 +87,13 @@ static int vpfn_gem_create(struct drm_device *drm, struct drm_file *file, u64 si
 
 int vpfn_ioctl_gem_create(struct drm_device *drm, void *data, struct drm_file *file)
 {
-	struct vpfn_device *vdev = to_vpfn_device(drm);
 	struct drm_vpfn_gem_create *args = data;
-	u64 max_size = 0;
 
 	if (!args->placement || args->flags & ~DRM_VPFN_GEM_CREATE_CPU_ACCESS || args->pad ||
 	    args->placement & ~(DRM_VPFN_PLACEMENT_VRAM | DRM_VPFN_PLACEMENT_SYSTEM))
 		return -EINVAL;
 	if (!args->size || !PAGE_ALIGNED(args->size))
 		return -EINVAL;
-
-	if (args->placement & DRM_VPFN_PLACEMENT_VRAM)
-		max_size = vdev->vram_size;
-	if (args->placement & DRM_VPFN_PLACEMENT_SYSTEM)
-		max_size = max(max_size, ttm_manager_type(&vdev->bdev, TTM_PL_TT)->size << PAGE_SHIFT);
-	if (args->size > max_size)
-		return -E2BIG;
 
 	return vpfn_gem_create(drm, file, args->size, args->placement, args->flags, &args->handle);
 }

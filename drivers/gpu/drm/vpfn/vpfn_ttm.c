@@ -307,8 +307,9 @@ static int vpfn_ttm_move_vram(struct ttm_buffer_object *tbo, bool evict, bool cl
 	struct vpfn_device *vdev = bdev_to_vpfn_device(tbo->bdev);
 	int ret = 0, idx;
 
+	/* TTM logs any other error of an eviction, and any client could be evicting. */
 	if (!drm_dev_enter(&vdev->drm, &idx))
-		return -ENODEV;
+		return evict ? -EINTR : -ENODEV;
 
 	vpfn_ttm_invalidate_exports(tbo);
 	if (new_res->mem_type == TTM_PL_TT)
