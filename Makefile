@@ -57,7 +57,7 @@ selftest:
 ttm-helper:
 	vm/ttm-helper.sh
 
-## mutants: break each rule of the mappings in turn, see a test fail (MUTANTS='R10-* R13-*': only some)
+## mutants: break each rule of the driver in turn, see a test fail (MUTANTS='R10-* R13-*': only some)
 mutants:
 	set -f; vm/mutants.sh $(MUTANTS)
 

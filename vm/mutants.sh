@@ -3,8 +3,8 @@
 # Would the tests notice if the driver broke a rule? Each patch of tests/mutants/ breaks one.
 # Builds the driver with it and runs the subtests that its line "Caught-by:" names, on the debug
 # kernel: one of them has to fail, or the kernel to complain or crash under it. A mutant that
-# they let pass meets most tests of the mappings, to say whether anybody notices. First of all the
-# same subtests must pass on the driver as it is.
+# they let pass meets most tests, to say whether any notices it. First of all the same subtests
+# must pass on the driver as it is.
 # Everything is in out/mutants/: mutants.json, and the files of each VM. The last line is the
 # count.
 # usage: mutants.sh [GLOB...]   only the mutants whose name fits one, such as 'R10-*'
@@ -16,7 +16,8 @@ driver=drivers/gpu/drm/vpfn
 # What the guest gets: a directory for each mutant with its module and the list of its tests
 drivers=$dir/drivers/mutants
 unbroken=unbroken
-all_tests=(mmap rules direct_io memory evict move prime kunit)
+all_tests=(mmap rules direct_io memory evict move place prime submit queue waits bounds alloc gone
+	lifecycle kunit)
 
 # select_mutants GLOB...: their names
 select_mutants() {
@@ -69,7 +70,7 @@ mutate() {
 	rm -rf "$copy"
 	mkdir -p "$copy/$driver"
 	cp "$top/$driver"/*.[ch] "$top/$driver/Makefile" "$copy/$driver"
-	patch -d "$copy" -p1 --no-backup-if-mismatch <"$top/tests/mutants/$name.patch"
+	patch -d "$copy" -p1 --fuzz=0 --no-backup-if-mismatch <"$top/tests/mutants/$name.patch"
 	printf '#include <linux/module.h>\nMODULE_INFO(intree, "Y");\n' >>"$copy/$driver/vpfn_trace.c"
 	put_changed "$copy/$driver" "$dir/module"
 }

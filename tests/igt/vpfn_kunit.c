@@ -33,6 +33,7 @@ int igt_main()
 		const char *describe;
 	} suites[] = {
 		{ "vpfn_bo", "Where a buffer may be." },
+		{ "vpfn_gart", "Which pages the engine reaches." },
 		{ "vpfn_job", "How commands are described to the engine." },
 		{ "vpfn_mmap", "Which page-table entries are possible, and at which addresses." },
 		{ "vpfn_submit", "Which commands are accepted." },

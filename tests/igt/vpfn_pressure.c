@@ -150,7 +150,7 @@ int vpfn_swap_out(uint64_t *bytes)
 /**
  * vpfn_swap_on:
  *
- * Gives the machine its swap space, which vm/guest/check has prepared. Without any the driver
+ * Gives the machine its swap space, which vm/guest/swap-space has prepared. Without any the driver
  * keeps buffers in memory.
  *
  * Returns: 0, also if the space is in use already, or a negative errno.

@@ -10,6 +10,8 @@
 
 #include <drm/drm_managed.h>
 
+#include <kunit/visibility.h>
+
 #include "vpfn_drv.h"
 
 /* vdev->gart_lock is held. */
@@ -89,6 +91,7 @@ int vpfn_gart_bind(struct vpfn_device *vdev, struct vpfn_tt *tt, unsigned long g
 		vpfn_gart_unbind_locked(vdev, tt);
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_gart_bind);
 
 /* End what vpfn_gart_bind() began. The engine does not use the pages. */
 void vpfn_gart_unbind(struct vpfn_device *vdev, struct vpfn_tt *tt)
@@ -96,6 +99,7 @@ void vpfn_gart_unbind(struct vpfn_device *vdev, struct vpfn_tt *tt)
 	guard(mutex)(&vdev->gart_lock);
 	vpfn_gart_unbind_locked(vdev, tt);
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_gart_unbind);
 
 /* Give back all DMA mappings, after vpfn_engine_unplug(). */
 void vpfn_gart_unbind_all(struct vpfn_device *vdev)
@@ -106,6 +110,7 @@ void vpfn_gart_unbind_all(struct vpfn_device *vdev)
 	list_for_each_entry_safe(tt, next, &vdev->gart_bindings, link)
 		vpfn_gart_unbind_locked(vdev, tt);
 }
+EXPORT_SYMBOL_IF_KUNIT(vpfn_gart_unbind_all);
 
 /**
  * vpfn_gart_init - allocate the table of the GART
