@@ -236,10 +236,21 @@ int vpfn_bo_return_to_vram(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 	return ttm_bo_validate(&bo->tbo, &placement, ctx);
 }
 
+/* The reservation has no killable lock. */
+static int vpfn_bo_lock_killable(struct dma_resv *resv)
+{
+	while (!dma_resv_trylock(resv)) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		schedule_timeout_killable(1);
+	}
+	return 0;
+}
+
 /**
  * vpfn_bo_lock - reserve a buffer for access by the CPU
  * @bo: the buffer
- * @interruptible: give up upon any signal
+ * @interruptible: give up upon any signal, instead of upon a fatal one alone
  *
  * During a function reset it waits, without the reservation, which vpfn_bo_revoke_vram() needs.
  *
@@ -255,7 +266,7 @@ int vpfn_bo_lock(struct vpfn_bo *bo, bool interruptible)
 		if (wait_var_event_killable(&vdev->vram_blocked, !READ_ONCE(vdev->vram_blocked)))
 			return -EINTR;
 		ret = interruptible ? dma_resv_lock_interruptible(resv, NULL) :
-				      dma_resv_lock(resv, NULL);
+				      vpfn_bo_lock_killable(resv);
 		if (ret || !READ_ONCE(vdev->vram_blocked))
 			return ret;
 		dma_resv_unlock(resv);

@@ -67,10 +67,6 @@ static struct sg_table *vpfn_dma_buf_map_vram(struct dma_buf_attachment *attach,
 	};
 	struct sg_table *sgt;
 
-	/* A function reset switches the BAR off. The importer may try again. */
-	if (READ_ONCE(vdev->vram_blocked))
-		return ERR_PTR(-EBUSY);
-
 	sgt = dma_buf_phys_vec_to_sgt(attach, vdev->p2p, &range, 1, range.len, dir);
 	if (!IS_ERR(sgt))
 		atomic_inc(&vdev->vram_maps);
@@ -107,7 +103,8 @@ static struct sg_table *vpfn_dma_buf_map(struct dma_buf_attachment *attach,
 	if (!drm_dev_enter(bo->tbo.base.dev, &idx))
 		return ERR_PTR(-ENODEV);
 
-	if (attach->peer2peer)
+	/* A function reset switches the BAR off. */
+	if (attach->peer2peer && !READ_ONCE(to_vpfn_device(bo->tbo.base.dev)->vram_blocked))
 		ret = vpfn_bo_make_visible(bo, &ctx);
 	else
 		ret = vpfn_bo_move_to_tt(bo);
@@ -181,6 +178,7 @@ struct dma_buf *vpfn_gem_export(struct drm_gem_object *obj, int flags)
 {
 	struct vpfn_bo *bo = gem_to_vpfn_bo(obj);
 	struct dma_buf *dma_buf = drm_gem_prime_export(obj, flags);
+	int ret;
 
 	if (IS_ERR(dma_buf))
 		return dma_buf;
@@ -188,7 +186,11 @@ struct dma_buf *vpfn_gem_export(struct drm_gem_object *obj, int flags)
 	dma_buf->ops = &vpfn_dma_buf_ops;
 
 	/* &drm_gem_object.dma_buf will not do: it goes with the last handle. */
-	dma_resv_lock(obj->resv, NULL);
+	ret = dma_resv_lock_interruptible(obj->resv, NULL);
+	if (ret) {
+		dma_buf_put(dma_buf);
+		return ERR_PTR(ret);
+	}
 	bo->dma_buf = dma_buf;
 	dma_resv_unlock(obj->resv);
 	return dma_buf;
