@@ -264,7 +264,8 @@ share_arguments() {
 }
 
 # bochs-display is for a test that looks at mappings of other drivers; nobody else loads its own.
-# vmlinux, since a guest under TCG takes two seconds to unpack bzImage.
+# bzImage takes two seconds to unpack, but started as vmlinux (PVH) the kernel does not wake up
+# from suspend to RAM.
 # Without la57: an interrupt while the kernel finds out what the CPU has makes KASAN believe
 # that there are four levels of page tables, and complain, at about every fifth start.
 # QEMU's options hold commas
@@ -272,7 +273,7 @@ share_arguments() {
 qemu_arguments() {
 	local qemu_path image_path rootfs_path dir_path vram_path
 
-	image=${image:-$kernel/vmlinux}
+	image=${image:-$kernel/bzImage}
 	reach qemu_path "$qemu"
 	reach image_path "$(dirname "$image")"
 	reach rootfs_path "$rootfs"

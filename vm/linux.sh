@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Which kernel runs in the VM? Debian's Linux source with our driver in it, in one of
-# the flavours of vm/linux/. Prints the directory that holds vmlinux, bzImage, System.map,
+# the flavours of vm/linux/. Prints the directory that holds bzImage, System.map,
 # config and lib/modules.
 # usage: linux.sh FLAVOUR          builds the kernel
 #        linux.sh FLAVOUR --build  builds it and prints the build directory instead, whose
@@ -142,7 +142,6 @@ build() {
 	kernel_make bzImage modules
 	kernel_make -s INSTALL_MOD_PATH="$new" INSTALL_MOD_STRIP=1 modules_install
 	rm -f "$new"/lib/modules/*/{build,source}
-	strip -o "$new/vmlinux" "$build/vmlinux"
 	cp "$build/arch/x86/boot/bzImage" "$build/System.map" "$new"
 	cp "$build/.config" "$new/config"
 	if [ "$flavour" = coverage ]; then

@@ -26,8 +26,8 @@ static struct vpfn_stage stage;
 
 /*
  * By this count each family of users and each range is judged, beside the answers: a refusal that
- * has left a page pinned raises it. It counts FOLL_PIN alone. For what get_user_pages() itself takes
- * there is no count that a process could read.
+ * has left a page pinned raises it. It counts FOLL_PIN alone: for what get_user_pages() itself
+ * takes there is no count that a process could read.
  */
 static void test_count(void)
 {

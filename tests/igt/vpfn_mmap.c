@@ -1021,7 +1021,7 @@ static const struct {
 
 static bool views_are_open;
 
-/* The first dynamic subtest of each test opens the views: it may fail, the test around it may not. */
+/* The first dynamic subtest of a test opens the views: it may fail, the test around it may not. */
 static void run_at_level(void (*run)(struct vpfn_view *), bool untouched, enum vpfn_level level)
 {
 	struct vpfn_view *view = &views.of[level];

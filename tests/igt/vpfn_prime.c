@@ -1227,13 +1227,26 @@ static void test_camera(enum vpfn_vivid vivid, uint32_t placement)
 
 /* A party goes */
 
-static void unplug_small(void)
+static void begin_unplug_small(void)
 {
 	int err = vpfn_host_unplug(VPFN_HOST_SMALL);
 
 	igt_require_f(err != -ENODEV, "no port vpfn.control: the machine's host does nothing\n");
 	igt_assert_eq(err, 0);
+}
+
+static void unplug_small(void)
+{
+	begin_unplug_small();
 	igt_assert_eq(vpfn_card_wait_gone(small_name), 0);
+}
+
+static bool small_is_unplugged(const void *arg)
+{
+	uint64_t size;
+
+	(void)arg;
+	return vpfn_vram_size(small, &size) == -ENODEV;
 }
 
 static void plug_small(void)
@@ -1285,8 +1298,12 @@ static void test_exporter_gone(void)
 	igt_assert_eq(vpfn_bo_create(big, SIZE, &own), 0);
 	waiting = start(big, vpfn_cmd_copy(&own, 0, &pair.bo, 0, SIZE), &gate);
 
-	unplug_small();
+	/* The card stays until the importer's DMA has ended: the job is to read its memory. */
+	begin_unplug_small();
+	igt_assert_eq(vpfn_wait_until(small_is_unplugged, NULL), 0);
+	igt_assert(vpfn_card_is_there(small_name));
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
+	igt_assert_eq(vpfn_card_wait_gone(small_name), 0);
 	check_ends(big, waiting);
 	cmd = vpfn_cmd_copy(&own, 0, &pair.bo, 0, SIZE);
 	for (int i = 0; i < 2; i++) {

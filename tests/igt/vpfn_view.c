@@ -184,7 +184,7 @@ void vpfn_view_open_in(struct vpfn_view *view, int fd, enum vpfn_level level, ui
 	kib = vpfn_page_table_kib() - kib;
 	igt_assert_lte(expected, faults);
 	igt_assert_lte(faults, expected + 2);
-	/* Only once: a later mapping may find page tables that an earlier one of the process needed. */
+	/* Only once: a later mapping may find the page tables of an earlier one. */
 	if (!counted[level])
 		vpfn_assert_page_table_growth(kib, view->bo.size, level);
 	counted[level] = true;

@@ -135,7 +135,7 @@ static int vpfn_evict_set(void *data, u64 value)
 	if (!drm_dev_enter(&vdev->drm, &idx))
 		return -ENODEV;
 
-	/* What is being freed is room; afterwards, wait until the engine has left the old places. */
+	/* What is being freed is room; then wait until the engine has left the old places. */
 	flush_workqueue(vdev->bdev.wq);
 	ret = vpfn_bo_evict_vram(vdev);
 	flush_workqueue(vdev->bdev.wq);

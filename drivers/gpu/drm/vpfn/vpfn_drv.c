@@ -237,7 +237,8 @@ static int vpfn_init_dma(struct pci_dev *pdev)
 
 	if (ret)
 		return dev_err_probe(&pdev->dev, ret, "cannot do DMA\n");
-	if (cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT) || dma_max_mapping_size(&pdev->dev) != SIZE_MAX)
+	if (cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT) ||
+	    dma_max_mapping_size(&pdev->dev) != SIZE_MAX)
 		return dev_err_probe(&pdev->dev, -EOPNOTSUPP,
 				     "DMA through bounce buffers is not supported\n");
 	dma_set_max_seg_size(&pdev->dev, UINT_MAX);

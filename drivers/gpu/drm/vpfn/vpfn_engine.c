@@ -324,11 +324,10 @@ static void vpfn_engine_watchdog(struct work_struct *work)
 {
 	struct vpfn_engine *engine = container_of(work, struct vpfn_engine, watchdog.work);
 	struct vpfn_device *vdev = container_of(engine, struct vpfn_device, engine);
-	char *snapshot __free(kvfree) = NULL;
-	u32 error;
-
 	/* Reclaim may wait for a reset: do not block on allocation. */
-	snapshot = __vmalloc(VPFN_SNAPSHOT_SIZE, GFP_NOWAIT | __GFP_NOWARN | __GFP_ZERO);
+	char *snapshot __free(kvfree) = __vmalloc(VPFN_SNAPSHOT_SIZE,
+						  GFP_NOWAIT | __GFP_NOWARN | __GFP_ZERO);
+	u32 error;
 
 	guard(spinlock_irqsave)(&engine->lock);
 

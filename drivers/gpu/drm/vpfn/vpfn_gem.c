@@ -65,6 +65,7 @@ static int vpfn_gem_create(struct drm_device *drm, struct drm_file *file, u64 si
 			   u32 flags, u32 *handle)
 {
 	struct vpfn_device *vdev = to_vpfn_device(drm);
+	struct ttm_resource_manager *tt = ttm_manager_type(&vdev->bdev, TTM_PL_TT);
 	struct vpfn_bo *bo;
 	u64 max_size = 0;
 	int ret;
@@ -72,7 +73,7 @@ static int vpfn_gem_create(struct drm_device *drm, struct drm_file *file, u64 si
 	if (placement & DRM_VPFN_PLACEMENT_VRAM)
 		max_size = vdev->vram_size;
 	if (placement & DRM_VPFN_PLACEMENT_SYSTEM)
-		max_size = max(max_size, ttm_manager_type(&vdev->bdev, TTM_PL_TT)->size << PAGE_SHIFT);
+		max_size = max(max_size, tt->size << PAGE_SHIFT);
 	if (size > max_size)
 		return -E2BIG;
 

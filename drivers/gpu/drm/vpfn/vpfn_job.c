@@ -98,8 +98,8 @@ void vpfn_queue_close(struct vpfn_queue *queue)
  */
 int vpfn_queue_enter(struct vpfn_queue *queue)
 {
-	return wait_event_interruptible(queue->wait,
-					atomic_add_unless(&queue->num_jobs, 1, VPFN_QUEUE_JOBS_MAX));
+	return wait_event_interruptible(queue->wait, atomic_add_unless(&queue->num_jobs, 1,
+								       VPFN_QUEUE_JOBS_MAX));
 }
 
 /* End what vpfn_queue_enter() began, if no job was created. */
