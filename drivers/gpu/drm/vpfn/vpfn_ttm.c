@@ -129,6 +129,8 @@ static int vpfn_tt_charge_pages(struct ttm_tt *ttm)
 
 static struct ttm_tt *vpfn_tt_create(struct ttm_buffer_object *tbo, u32 page_flags)
 {
+	/* An eviction must not fail because of the limit of the client that it is for. */
+	gfp_t gfp = tbo->resource ? GFP_KERNEL : GFP_KERNEL_ACCOUNT;
 	enum ttm_caching caching = ttm_cached;
 	struct vpfn_tt *tt;
 	int ret;
@@ -140,7 +142,7 @@ static struct ttm_tt *vpfn_tt_create(struct ttm_buffer_object *tbo, u32 page_fla
 	if (vpfn_ttm_is_vpfn_bo(tbo) && to_vpfn_bo(tbo)->placement & DRM_VPFN_PLACEMENT_VRAM)
 		caching = ttm_write_combined;
 
-	tt = kzalloc_obj(*tt);
+	tt = kzalloc_obj(*tt, gfp);
 	if (!tt)
 		return NULL;
 
@@ -155,7 +157,6 @@ static struct ttm_tt *vpfn_tt_create(struct ttm_buffer_object *tbo, u32 page_fla
 
 	tt->obj = &tbo->base;
 	INIT_LIST_HEAD(&tt->link);
-	/* Not upon an eviction: it must not fail because of the limit of the client it is for. */
 	if (tbo->type == ttm_bo_type_device && !tbo->resource && vpfn_tt_charge_pages(&tt->base)) {
 		vpfn_tt_destroy(tbo->bdev, &tt->base);
 		return NULL;
