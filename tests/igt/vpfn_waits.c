@@ -58,7 +58,16 @@ struct busy {
 	struct vpfn_bo bo;
 	char *map;
 	struct vpfn_child debugger;
+	/* Has the mapping, too. A debugger of this process would hold its mmap_lock: no fork() then. */
+	struct vpfn_child target;
 };
+
+static int sleep_for_ever(void *arg)
+{
+	(void)arg;
+	for (;;)
+		pause();
+}
 
 static void busy_open(struct busy *busy, uint64_t size)
 {
@@ -74,6 +83,7 @@ static void busy_open(struct busy *busy, uint64_t size)
 	igt_assert_eq(vpfn_bo_create_in(busy->fd, size, VRAM | SYSTEM, 0, &busy->bo), 0);
 	igt_assert_eq(vpfn_bo_map(busy->fd, &busy->bo, &map), 0);
 	busy->map = map;
+	igt_assert_eq(vpfn_child_start(&busy->target, sleep_for_ever, NULL), 0);
 	fill = vpfn_cmd_fill(&busy->bo, 0, size, (uint32_t)WORD);
 	igt_assert_eq(vpfn_gate_syncobj(&busy->gate, busy->fd, &in), 0);
 	igt_assert_eq(vpfn_submit(busy->fd, &fill, 1, in, 0), 0);
@@ -87,20 +97,21 @@ static void busy_end(struct busy *busy)
 
 static void busy_close(struct busy *busy)
 {
+	igt_assert_eq(vpfn_child_kill(&busy->target), 0);
 	munmap(busy->map, busy->bo.size);
 	close(busy->fd);
 	vpfn_gate_remove(&busy->gate);
 }
 
-/* Reads or writes a word of its parent's memory; the exit code is an errno. */
-static int access_parent(const struct busy *busy, bool write)
+/* Reads or writes a word of the target's memory; the exit code is an errno. */
+static int access_target(const struct busy *busy, bool write)
 {
 	char path[32];
 	uint64_t word = WORD;
 	ssize_t n;
 	int mem;
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", getppid());
+	snprintf(path, sizeof(path), "/proc/%d/mem", busy->target.pid);
 	mem = open(path, O_RDWR | O_CLOEXEC);
 	if (mem < 0)
 		return errno;
@@ -114,20 +125,20 @@ static int access_parent(const struct busy *busy, bool write)
 	return n == sizeof(word) && word == WORD ? 0 : EBADMSG;
 }
 
-static int read_parent(void *busy)
+static int read_target(void *busy)
 {
-	return access_parent(busy, false);
+	return access_target(busy, false);
 }
 
-static int write_parent(void *busy)
+static int write_target(void *busy)
 {
-	return access_parent(busy, true);
+	return access_target(busy, true);
 }
 
 /* A debugger reads the buffer, and so has it moved; the reservation may be held meanwhile. */
 static void busy_debug(struct busy *busy)
 {
-	igt_assert_eq(vpfn_child_start(&busy->debugger, read_parent, busy), 0);
+	igt_assert_eq(vpfn_child_start(&busy->debugger, read_target, busy), 0);
 	igt_assert_eq(vpfn_child_settle(&busy->debugger, SYS_pread64), 0);
 	igt_assert(!busy->debugger.ended);
 }
@@ -188,7 +199,7 @@ static int submit_fill(void *arg)
 	return -vpfn_submit(busy->fd, &fill, 1, 0, 0);
 }
 
-static int touch_parent_buffer(void *arg)
+static int touch_buffer(void *arg)
 {
 	const struct busy *busy = arg;
 
@@ -220,8 +231,8 @@ static const struct {
 	{ "info", get_info, SYS_ioctl },
 	{ "export", export_buffer, SYS_ioctl },
 	{ "submit", submit_fill, SYS_ioctl },
-	{ "touch", touch_parent_buffer, VPFN_IN_FAULT },
-	{ "debugger", read_parent, SYS_pread64 },
+	{ "touch", touch_buffer, VPFN_IN_FAULT },
+	{ "debugger", read_target, SYS_pread64 },
 	{ "evict", evict_all, SYS_write },
 };
 
@@ -762,11 +773,11 @@ int igt_main()
 	igt_describe("A signal to a debugger does not make its access to a moving buffer fail.");
 	igt_subtest_with_dynamic("debugger-signal") {
 		igt_dynamic("none")
-			test_debugger_signal(read_parent, SYS_pread64, false);
+			test_debugger_signal(read_target, SYS_pread64, false);
 		igt_dynamic("read")
-			test_debugger_signal(read_parent, SYS_pread64, true);
+			test_debugger_signal(read_target, SYS_pread64, true);
 		igt_dynamic("write")
-			test_debugger_signal(write_parent, SYS_pwrite64, true);
+			test_debugger_signal(write_target, SYS_pwrite64, true);
 	}
 
 	igt_describe("A fault on a moving buffer sleeps, or lets the task handle a signal.");
