@@ -65,8 +65,9 @@ struct busy {
 static int sleep_for_ever(void *arg)
 {
 	(void)arg;
-	for (;;)
-		pause();
+	while (pause())
+		;
+	return 0;
 }
 
 static void busy_open(struct busy *busy, uint64_t size)
