@@ -427,7 +427,7 @@ static bool is_drained(const void *arg)
 	return kernel_memory() <= drained->bytes;
 }
 
-/* The jobs of a client that has gone do not wait for a fence that may never signal. */
+/* The jobs of a client that has gone take no memory while they wait for a fence. */
 static void test_dead_queue(bool killed)
 {
 	struct client *client = start_client(run_leaving_client, FEW_JOBS);
@@ -444,9 +444,13 @@ static void test_dead_queue(bool killed)
 		igt_assert_eq(vpfn_child_kill(&client->child), 0);
 	else
 		__atomic_store_n(&client->close, true, __ATOMIC_SEQ_CST);
-	igt_assert_eq(vpfn_sync_file_status(last, VPFN_LONG_NS), -ESRCH);
 	drained.bytes = client->queued - FEW_JOBS * JOB_SIZE / 2;
 	igt_assert_eq(vpfn_wait_until(is_drained, &drained), 0);
+
+	/* They end only now: a fence of a job signals after those that the job waits for. */
+	igt_assert_eq(vpfn_sync_file_status(last, 0), -EBUSY);
+	igt_assert_eq(vpfn_gate_open(&client->gate), 0);
+	igt_assert_eq(vpfn_sync_file_status(last, VPFN_LONG_NS), -ESRCH);
 
 	close(last);
 	drop_client(client);
@@ -580,7 +584,7 @@ int igt_main()
 			tests[i].run();
 	}
 
-	igt_describe("The queued jobs of a client end with it, before their dependencies do.");
+	igt_describe("The queued jobs of a client that has gone take no memory, and end with -ESRCH.");
 	igt_subtest_with_dynamic("dead-queue") {
 		igt_dynamic("closed")
 			test_dead_queue(false);
