@@ -41,7 +41,7 @@ IGT_TEST_DESCRIPTION("The device comes, sleeps and goes, and what it leaves behi
 /* Where the engine hangs: short, but longer than a busy host keeps the device from its work. */
 #define SHORT_TIMEOUT_MS	500
 
-#define INT_ENABLE	0x4c	/* a register of the device */
+#define INT_ENABLE	0x5c	/* a register of the device */
 #define DEEP_SLEEP	"/sys/power/mem_sleep"
 #define SLEEP		"/sys/power/state"
 #define SLEEP_TEST	"/sys/power/pm_test"
