@@ -32,6 +32,34 @@ VISIBLE_IF_KUNIT u32 vpfn_bo_alignment(u64 size)
 }
 EXPORT_SYMBOL_IF_KUNIT(vpfn_bo_alignment);
 
+/* &vpfn_device.flush */
+void vpfn_bo_flush_work(struct work_struct *work)
+{
+	struct vpfn_device *vdev = container_of(work, struct vpfn_device, flush);
+	int run = atomic_inc_return(&vdev->flush_started);
+
+	flush_workqueue(vdev->bdev.wq);
+	WRITE_ONCE(vdev->flush_done, run);
+	wake_up_all(&vdev->flush_wait);
+}
+
+/**
+ * vpfn_bo_flush - wait until buffers that are being freed have given back their places
+ * @vdev: the device
+ *
+ * TTM frees them in a workqueue and does not evict them then. flush_workqueue() has no killable
+ * form, so that a work item calls it: one that begins after this call.
+ *
+ * Return: 0, or -ERESTARTSYS upon a fatal signal.
+ */
+int vpfn_bo_flush(struct vpfn_device *vdev)
+{
+	int run = atomic_read(&vdev->flush_started) + 1;
+
+	schedule_work(&vdev->flush);
+	return wait_event_killable(vdev->flush_wait, READ_ONCE(vdev->flush_done) - run >= 0);
+}
+
 /*
  * Fill in where a buffer of @placement may be, best first, with TTM memory type @system_type
  * for system memory. TTM first tries all places but those of TTM_PL_FLAG_FALLBACK without
@@ -123,8 +151,7 @@ struct vpfn_bo *vpfn_bo_create(struct vpfn_device *vdev, u64 size, u32 placement
 		return bo;
 
 	/* TTM does not evict what submissions have reserved, nor what is being freed. */
-	flush_workqueue(vdev->bdev.wq);
-	if (down_write_killable(&vdev->submit_lock))
+	if (vpfn_bo_flush(vdev) || down_write_killable(&vdev->submit_lock))
 		return ERR_PTR(-EINTR);
 	bo = vpfn_bo_try_create(vdev, size, placement, flags, funcs, resv);
 	up_write(&vdev->submit_lock);

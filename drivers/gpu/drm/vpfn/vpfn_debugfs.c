@@ -10,7 +10,6 @@
 #include <linux/pgtable.h>
 #include <linux/sched/mm.h>
 #include <linux/seq_file.h>
-#include <linux/workqueue.h>
 
 #include <drm/drm_debugfs.h>
 #include <drm/drm_drv.h>
@@ -136,9 +135,7 @@ static int vpfn_evict_set(void *data, u64 value)
 		return -ENODEV;
 
 	/* What is being freed is room; then wait until the engine has left the old places. */
-	flush_workqueue(vdev->bdev.wq);
-	ret = vpfn_bo_evict_vram(vdev);
-	flush_workqueue(vdev->bdev.wq);
+	ret = vpfn_bo_flush(vdev) ?: vpfn_bo_evict_vram(vdev) ?: vpfn_bo_flush(vdev);
 	drm_dev_exit(idx);
 	return ret;
 }

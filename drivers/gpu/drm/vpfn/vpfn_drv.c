@@ -280,6 +280,8 @@ static int vpfn_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 	pci_set_drvdata(pdev, vdev);
 	init_rwsem(&vdev->submit_lock);
+	INIT_WORK(&vdev->flush, vpfn_bo_flush_work);
+	init_waitqueue_head(&vdev->flush_wait);
 
 	ret = pcim_enable_device(pdev);
 	if (ret)

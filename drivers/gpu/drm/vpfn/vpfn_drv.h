@@ -181,6 +181,18 @@ struct vpfn_device {
 	 */
 	struct rw_semaphore submit_lock;
 
+	/** @flush: waits for buffers that are being freed, see vpfn_bo_flush() */
+	struct work_struct flush;
+
+	/** @flush_wait: for tasks that wait until @flush has run */
+	wait_queue_head_t flush_wait;
+
+	/** @flush_started: runs of @flush that have begun */
+	atomic_t flush_started;
+
+	/** @flush_done: number of the last run of @flush that has ended */
+	int flush_done;
+
 	/** @p2p: how other PCI devices reach VRAM; NULL if the kernel knows no way */
 	struct p2pdma_provider *p2p;
 
@@ -385,6 +397,8 @@ int vpfn_bo_lock(struct vpfn_bo *bo, bool interruptible);
 int vpfn_bo_wait_moves(struct vpfn_bo *bo, bool interruptible);
 int vpfn_bo_access(struct vpfn_bo *bo, u64 offset, void *buf, int len, bool write);
 int vpfn_bo_evict_vram(struct vpfn_device *vdev);
+void vpfn_bo_flush_work(struct work_struct *work);
+int vpfn_bo_flush(struct vpfn_device *vdev);
 void vpfn_bo_revoke_vram(struct vpfn_device *vdev);
 
 /* vpfn_prime.c */

@@ -16,7 +16,6 @@
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
 #include <linux/sched.h>
-#include <linux/workqueue.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_vma_manager.h>
@@ -284,7 +283,7 @@ static void vpfn_fault_unlocked(struct vm_fault *vmf, pgoff_t page, unsigned int
 	}
 	/* What is being freed may be room. */
 	if (err == -ENOSPC)
-		flush_workqueue(vdev->bdev.wq);
+		vpfn_bo_flush(vdev);
 	drm_gem_object_put(&bo->tbo.base);
 }
 

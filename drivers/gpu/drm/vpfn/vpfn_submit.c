@@ -410,8 +410,7 @@ static int vpfn_submission_run(struct vpfn_submission *sub, unsigned int num_des
 		return ret;
 
 	/* TTM does not evict what other submissions have reserved, nor what is being freed. */
-	flush_workqueue(vdev->bdev.wq);
-	if (down_write_killable(&vdev->submit_lock))
+	if (vpfn_bo_flush(vdev) || down_write_killable(&vdev->submit_lock))
 		return -EINTR;
 	ret = vpfn_submission_run_locked(vdev, sub);
 	up_write(&vdev->submit_lock);

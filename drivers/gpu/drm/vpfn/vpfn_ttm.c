@@ -456,16 +456,14 @@ static void vpfn_ttm_fini_tt(struct drm_device *drm, void *data)
 {
 	struct ttm_device *bdev = data;
 
+	cancel_work_sync(&bdev_to_vpfn_device(bdev)->flush);
 	flush_workqueue(bdev->wq);
 	ttm_range_man_fini(bdev, TTM_PL_TT);
 }
 
 /**
- * vpfn_ttm_init - set up TTM
+ * vpfn_ttm_init - set up TTM, until the last DRM file is closed
  * @vdev: the device, with the sizes of its memories and its engine
- *
- * TTM and its managers live until the last DRM file is closed, since files may hold buffers of
- * a device that is gone.
  *
  * Return: 0, or a negative errno with a line in the log; managed resources undo all of it.
  */
