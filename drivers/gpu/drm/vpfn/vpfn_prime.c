@@ -183,14 +183,13 @@ struct dma_buf *vpfn_gem_export(struct drm_gem_object *obj, int flags)
 	if (IS_ERR(dma_buf))
 		return dma_buf;
 
-	dma_buf->ops = &vpfn_dma_buf_ops;
-
 	/* &drm_gem_object.dma_buf will not do: it goes with the last handle. */
 	ret = dma_resv_lock_interruptible(obj->resv, NULL);
 	if (ret) {
 		dma_buf_put(dma_buf);
 		return ERR_PTR(ret);
 	}
+	dma_buf->ops = &vpfn_dma_buf_ops;
 	bo->dma_buf = dma_buf;
 	dma_resv_unlock(obj->resv);
 	return dma_buf;
