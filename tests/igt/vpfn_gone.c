@@ -144,7 +144,6 @@ static void test_reset(enum vpfn_level level, int (*use)(struct user *user, uint
 	struct vpfn_bo bo;
 	void *map;
 
-	igt_emit_ignore_dmesg_regex("vpfn [0-9a-f:.]+: (resetting|reset done)$");
 	igt_assert_eq(vpfn_limit_set(level), 0);
 	igt_assert_eq(vpfn_bo_create(fd, SIZE, &bo), 0);
 	igt_assert_eq(vpfn_bo_map(fd, &bo, &map), 0);
