@@ -28,6 +28,7 @@
 #include "vpfn_job.h"
 #include "vpfn_leaf.h"
 #include "vpfn_pattern.h"
+#include "vpfn_pressure.h"
 #include "vpfn_thread.h"
 #include "vpfn_trace.h"
 #include "vpfn_view.h"
@@ -1403,11 +1404,13 @@ static void test_sleep_refused(void)
 	int err;
 
 	require_sleep();
+	igt_assert_eq(vpfn_swap_off(), 0);
 	hoard_make(&hoard);
 	err = sleep_devices();
 	igt_assert_f(err == -ENOMEM || err == -ENOSPC || err == -EBUSY, "sleep says %d\n", err);
 	hoard_check(&hoard);
 	hoard_drop(&hoard);
+	igt_assert_eq(vpfn_swap_on(), 0);
 
 	check_works(big_name);
 	igt_assert_eq(sleep_devices(), 0);

@@ -125,16 +125,20 @@ static void replace_child(pid_t from, pid_t to)
  */
 int vpfn_child_start(struct vpfn_child *child, int (*run)(void *arg), void *arg)
 {
+	pid_t pid;
+
 	fflush(NULL);
-	*child = (struct vpfn_child) { .pid = fork() };
-	if (child->pid < 0)
+	pid = fork();
+	if (pid < 0)
 		return -errno;
 
-	if (!child->pid) {
+	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		_exit(run(arg));
 	}
-	replace_child(0, child->pid);
+	/* Not by the child, too: @child may be in memory that both share. */
+	*child = (struct vpfn_child) { .pid = pid };
+	replace_child(0, pid);
 	return 0;
 }
 

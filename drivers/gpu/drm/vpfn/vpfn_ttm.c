@@ -202,12 +202,6 @@ static bool vpfn_ttm_has_room(struct vpfn_device *vdev, u32 mem_type, u64 size)
 	return ttm_resource_manager_usage(man) + size <= (u64)man->size << PAGE_SHIFT;
 }
 
-/* Can TTM swap out @size bytes? Without room for that they would stay in memory. */
-static bool vpfn_ttm_can_swap(struct vpfn_device *vdev, u64 size)
-{
-	return ttm_backup_bytes_avail() >= size || READ_ONCE(vdev->suspending) == current;
-}
-
 /*
  * Would an eviction from VRAM find a place? If not, TTM would end it with an error message. A
  * buffer in the BAR can make room there by going to the rest of VRAM.
@@ -215,7 +209,7 @@ static bool vpfn_ttm_can_swap(struct vpfn_device *vdev, u64 size)
 static bool vpfn_ttm_can_leave_vram(struct vpfn_device *vdev, const struct ttm_resource *res)
 {
 	return vpfn_ttm_has_room(vdev, TTM_PL_TT, res->size) ||
-	       vpfn_ttm_can_swap(vdev, res->size) ||
+	       ttm_backup_bytes_avail() >= res->size ||
 	       (vpfn_vram_is_visible(vdev, res) &&
 		vpfn_ttm_has_room(vdev, TTM_PL_VRAM, res->size));
 }
@@ -239,7 +233,7 @@ static bool vpfn_ttm_eviction_valuable(struct ttm_buffer_object *tbo,
 			return false;
 	} else if (tbo->type == ttm_bo_type_device && tbo->ttm && ttm_tt_is_populated(tbo->ttm)) {
 		/* A client could fill all memory with buffers that have left TTM_PL_TT. */
-		if (!vpfn_ttm_can_swap(vdev, res->size))
+		if (ttm_backup_bytes_avail() < res->size)
 			return false;
 	}
 	return ttm_bo_eviction_valuable(tbo, place);
