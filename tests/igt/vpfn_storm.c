@@ -390,7 +390,7 @@ static void check_all(struct storm *storm)
 static void run_process(unsigned int self, uint64_t bytes, int64_t nanoseconds, uint64_t swapped)
 {
 	static struct storm storm;
-	uint64_t shmem;
+	uint64_t shmem, most = 0;
 	int64_t end;
 
 	storm.self = self;
@@ -402,11 +402,12 @@ static void run_process(unsigned int self, uint64_t bytes, int64_t nanoseconds, 
 	end = vpfn_deadline(nanoseconds);
 	do {
 		one_step(&storm);
+		igt_assert_eq(vpfn_shmem_size(&shmem), 0);
+		most = shmem > most ? shmem : most;
 	} while (vpfn_deadline(0) < end);
 
-	/* The others are still there: what has no place in either memory is swapped out. */
-	igt_assert_eq(vpfn_shmem_size(&shmem), 0);
-	igt_assert(self || shmem >= swapped);
+	/* What has no place in either memory is swapped out; some of it may be on its way back. */
+	igt_assert(most >= swapped);
 	check_all(&storm);
 	igt_info("process %u: %u buffers, %" PRIu64 " steps\n", self, storm.num_buffers,
 		 storm.steps);
