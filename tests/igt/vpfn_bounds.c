@@ -151,8 +151,12 @@ static void test_hang(void (*add)(int fd))
 		add(fd);
 		status = vpfn_sync_file_status(guilty, PAUSE_NS);
 	}
-	igt_assert_f(status == -ETIME, "after %u more jobs the fence of the job that hangs is %d\n",
-		     PIECES, status);
+	/*
+	 * Jobs of the driver's own run first. If one of them hangs, it is tried again, and the
+	 * client's job passes.
+	 */
+	igt_assert_f(status == -ETIME || (add == add_clear && !status),
+		     "after %u more jobs the fence of the job that hangs is %d\n", PIECES, status);
 
 	/* The jobs behind it are not lost. */
 	igt_assert_eq(vpfn_run(fd, &nop, 1), 0);
