@@ -25,12 +25,14 @@
 #define BUS		"/sys/bus/pci/"
 #define UNSAFE		"/sys/module/%s/parameters/allow_unsafe_interrupts"
 
-/* Below all that the callers map. */
+/* Below all that the callers map: a page for the ring, one for the GART's table. */
 #define RING_IOVA	0x10000
+#define GART_IOVA	(RING_IOVA + VPFN_PAGE)
+#define RING_LEN	(2 * VPFN_PAGE)
 
 /*
- * Of the device's specification (docs/specs/vpfn.rst) what one copy needs: registers, and the
- * descriptor.
+ * Of the device's specification (docs/specs/vpfn.rst) what one copy needs: registers, the
+ * descriptor, the GART.
  */
 #define REG_CTRL	0x20
 #define  CTRL_ENABLE	0x1
@@ -39,27 +41,27 @@
 #define  STATUS_BUSY	0x1
 #define REG_ERROR	0x28
 #define  ERROR_NONE	0
-#define  ERROR_DMA	10
-#define REG_RING_BASE	0x30
-#define REG_RING_SIZE	0x38
-#define REG_RING_TAIL	0x40
+#define  ERROR_DMA	9
+#define REG_GART_BASE	0x38
+#define REG_RING_BASE	0x40
+#define REG_RING_SIZE	0x48
+#define REG_RING_TAIL	0x50
 
 #define OP_COPY		2
-#define SPACE_SYSTEM	2
+
+#define GART_START	0x10000000000ull
+#define GART_VALID	1
 
 struct desc {
 	uint8_t op;
 	uint8_t flags;
-	uint8_t src_space;
-	uint8_t dst_space;
+	uint8_t reserved0[2];
 	uint32_t fence;
 	uint64_t length;
 	uint64_t src;
 	uint64_t dst;
-	uint32_t src_count;
-	uint32_t dst_count;
 	uint32_t pattern;
-	uint8_t reserved[20];
+	uint8_t reserved1[28];
 };
 
 static int probe(const char *card, const char *driver)
@@ -242,11 +244,11 @@ int vpfn_vfio_open(const char *card, enum vpfn_vfio_by by, struct vpfn_vfio *vfi
 	if (!err)
 		err = vpfn_vfio_enable(vfio, true);
 	if (!err) {
-		vfio->ring = vpfn_anonymous(VPFN_PAGE);
+		vfio->ring = vpfn_anonymous(RING_LEN);
 		err = vfio->ring ? 0 : -ENOMEM;
 	}
 	if (!err)
-		err = vpfn_vfio_map(vfio, RING_IOVA, vfio->ring, VPFN_PAGE, false);
+		err = vpfn_vfio_map(vfio, RING_IOVA, vfio->ring, RING_LEN, false);
 	if (err)
 		vpfn_vfio_close(vfio);
 	return err;
@@ -265,7 +267,7 @@ void vpfn_vfio_close(struct vpfn_vfio *vfio)
 			close(files[i]);
 	}
 	if (vfio->ring)
-		munmap(vfio->ring, VPFN_PAGE);
+		munmap(vfio->ring, RING_LEN);
 	*vfio = (struct vpfn_vfio) { .container = -1, .group = -1, .device = -1 };
 }
 
@@ -403,6 +405,7 @@ static int ring_doorbell(struct vpfn_vfio *vfio)
 {
 	static const uint32_t writes[][2] = {
 		{ REG_CTRL, CTRL_RESET },
+		{ REG_GART_BASE, GART_IOVA },
 		{ REG_RING_BASE, RING_IOVA },
 		{ REG_RING_SIZE, 2 },
 		{ REG_CTRL, CTRL_ENABLE },
@@ -415,12 +418,23 @@ static int ring_doorbell(struct vpfn_vfio *vfio)
 	return err;
 }
 
+/* Has the GART map @len bytes at @iova from its entry @first on; where the engine finds them. */
+static uint64_t gart_map(struct vpfn_vfio *vfio, unsigned int first, uint64_t iova, uint64_t len)
+{
+	uint64_t *entries = (uint64_t *)(vfio->ring + VPFN_PAGE) + first;
+	uint64_t begin = iova & -(uint64_t)VPFN_PAGE;
+
+	for (uint64_t page = begin; page < iova + len; page += VPFN_PAGE)
+		*entries++ = page | GART_VALID;
+	return GART_START + first * (uint64_t)VPFN_PAGE + (iova - begin);
+}
+
 /**
  * vpfn_vfio_copy:
  * @vfio: the card
  * @dst: where its engine writes
  * @src: where it reads
- * @len: number of bytes
+ * @len: number of bytes, at most a MiB less a page
  *
  * Returns: 0, -EFAULT if the IOMMU forbids it, or another negative errno.
  */
@@ -428,11 +442,9 @@ int vpfn_vfio_copy(struct vpfn_vfio *vfio, uint64_t dst, uint64_t src, uint64_t 
 {
 	struct desc desc = {
 		.op = OP_COPY,
-		.src_space = SPACE_SYSTEM,
-		.dst_space = SPACE_SYSTEM,
 		.length = len,
-		.src = src,
-		.dst = dst,
+		.src = gart_map(vfio, 0, src, len),
+		.dst = gart_map(vfio, VPFN_PAGE / sizeof(uint64_t) / 2, dst, len),
 	};
 	uint32_t error;
 	int err;
