@@ -526,7 +526,8 @@ static bool has_pfn(int file, const struct vpfn_bo *bo, uint64_t pfn, uint64_t *
 	return pfn >= first && *offset < bo->size;
 }
 
-#define MAX_TRIES	64
+/* The place may lie behind a GiB of free memory. */
+#define MAX_TRIES	2048
 
 /* Another client, whom the driver gives the memory that is free now: his site is at @pfn. */
 static void site_open_at(struct site *site, uint64_t size, uint64_t pfn)

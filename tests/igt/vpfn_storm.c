@@ -17,6 +17,7 @@
 
 #include "igt.h"
 #include "vpfn_bo.h"
+#include "vpfn_card.h"
 #include "vpfn_job.h"
 #include "vpfn_model.h"
 #include "vpfn_pattern.h"
@@ -387,6 +388,15 @@ static void check_all(struct storm *storm)
 	}
 }
 
+/* How many processes have their buffers; in memory that all of them share */
+static unsigned int *ready;
+
+static bool all_are_ready(const void *arg)
+{
+	(void)arg;
+	return __atomic_load_n(ready, __ATOMIC_ACQUIRE) == PROCESSES;
+}
+
 static void run_process(unsigned int self, uint64_t bytes, int64_t nanoseconds, uint64_t swapped)
 {
 	static struct storm storm;
@@ -399,6 +409,8 @@ static void run_process(unsigned int self, uint64_t bytes, int64_t nanoseconds, 
 	igt_assert_lte(0, storm.fd);
 	igt_assert_eq(vpfn_meter_open(storm.fd, &storm.meter), 0);
 	create_buffers(&storm, bytes);
+	__atomic_add_fetch(ready, 1, __ATOMIC_RELEASE);
+	igt_assert_eq(vpfn_wait_until(all_are_ready, NULL), 0);
 	end = vpfn_deadline(nanoseconds);
 	do {
 		one_step(&storm);
@@ -420,9 +432,12 @@ static void test_storm(uint64_t bytes, uint64_t swapped)
 
 	igt_info("VPFN_STORM_SEED=%#" PRIx64 ", %" PRIu64 " MiB in %u processes, %" PRId64 " s\n",
 		 seed, bytes >> 20, PROCESSES, seconds);
+	ready = mmap(NULL, VPFN_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	igt_assert(ready != MAP_FAILED);
 	igt_fork(child, PROCESSES)
 		run_process(child, bytes / PROCESSES, seconds * 1000 * 1000 * 1000, swapped);
 	igt_waitchildren();
+	munmap(ready, VPFN_PAGE);
 }
 
 int igt_main()
