@@ -58,7 +58,7 @@ struct busy {
 	struct vpfn_bo bo;
 	char *map;
 	struct vpfn_child debugger;
-	/* Has the mapping, too. A debugger of this process would hold the lock that fork() takes. */
+	/* Has the mapping, too: one of this process would hold the lock that fork() takes. */
 	struct vpfn_child target;
 };
 
