@@ -143,7 +143,10 @@ accelerator() {
 	if grep -qwE 'vmx|svm' /proc/cpuinfo && [ -w /dev/kvm ]; then
 		echo kvm
 	else
-		echo tcg,thread=multi
+		# A VM with an IOMMU runs nested guests. QEMU's helpers for SVM change a processor's
+		# pending interrupts without a lock: one that another thread raises meanwhile is
+		# lost, and the processor that waits for the answer to an IPI waits for ever.
+		echo "tcg,thread=$([ -n "$iommu" ] && echo single || echo multi)"
 	fi
 }
 
