@@ -133,7 +133,7 @@ vram_directory() {
 	fi
 }
 
-# Whoever was killed could not remove his; nobody else's lock is free
+# A killed script leaves its directory, with a free lock; a running one holds the lock of its own.
 remove_orphans() {
 	find "$1" -maxdepth 1 -name 'vpfn-vram.*' -writable -mmin +1 -exec flock -n {} rm -rf {} \; 2>/dev/null || true
 }
@@ -266,7 +266,7 @@ share_arguments() {
 	)
 }
 
-# bochs-display is for a test that looks at mappings of other drivers; nobody else loads its own.
+# bochs-display is for the one test that looks at mappings of other drivers; it loads the driver.
 # bzImage takes two seconds to unpack, but started as vmlinux (PVH) the kernel does not wake up
 # from suspend to RAM.
 # Without la57: an interrupt while the kernel finds out what the CPU has makes KASAN believe
