@@ -344,7 +344,6 @@ static inline struct vpfn_bo *gem_to_vpfn_bo(struct drm_gem_object *obj)
 
 /* vpfn_pm.c */
 int vpfn_pm_get(struct vpfn_device *vdev);
-void vpfn_pm_put(struct vpfn_device *vdev);
 
 /* vpfn_gart.c */
 int vpfn_gart_init(struct vpfn_device *vdev);

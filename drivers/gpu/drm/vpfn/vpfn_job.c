@@ -8,6 +8,7 @@
  */
 
 #include <linux/dma-fence.h>
+#include <linux/pm_runtime.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
@@ -132,7 +133,7 @@ static void vpfn_job_free(struct vpfn_job *job)
 	vpfn_queue_put(job->queue);
 	kfree(job);
 
-	vpfn_pm_put(vdev);
+	pm_runtime_put_autosuspend(vdev->drm.dev);
 	if (atomic_dec_and_test(&vdev->num_jobs))
 		wake_up_var(&vdev->num_jobs);
 }
@@ -187,7 +188,7 @@ struct vpfn_job *vpfn_job_create(struct vpfn_device *vdev, struct vpfn_queue *qu
 	return job;
 
 err_pm:
-	vpfn_pm_put(vdev);
+	pm_runtime_put_autosuspend(vdev->drm.dev);
 err_free:
 	kfree(job->hw_fence);
 	kvfree(job->descs);

@@ -15,6 +15,8 @@
  * The task that suspends the device moves buffers out of VRAM, which takes jobs. It must not
  * wait for a resume.
  *
+ * The caller drops the reference with pm_runtime_put_autosuspend().
+ *
  * Return: 0 or a negative errno.
  */
 int vpfn_pm_get(struct vpfn_device *vdev)
@@ -24,11 +26,4 @@ int vpfn_pm_get(struct vpfn_device *vdev)
 		return 0;
 	}
 	return pm_runtime_resume_and_get(vdev->drm.dev);
-}
-
-/* Let the device sleep again. */
-void vpfn_pm_put(struct vpfn_device *vdev)
-{
-	pm_runtime_mark_last_busy(vdev->drm.dev);
-	pm_runtime_put_autosuspend(vdev->drm.dev);
 }
