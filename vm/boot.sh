@@ -15,6 +15,8 @@
 #   --no-device        leave the vpfn devices out
 #   --qxl              add QEMU's QXL device
 #   --iommu            an IOMMU, and each vpfn device in a group of its own
+#   --icount           the guest's time is the number of instructions it has run: what else the
+#                      host has to do makes nothing late; both processors take turns, without KVM
 #   --terminal         connect the program to the terminal; no time limit
 # Time that QEMU spends waiting for a CPU of the host does not count for a limit.
 
@@ -37,6 +39,7 @@ modules=
 device=yes
 qxl=
 iommu=
+icount=
 terminal=
 environment=()
 while [[ ${1:-} = --* ]]; do
@@ -51,6 +54,7 @@ while [[ ${1:-} = --* ]]; do
 	--no-device) device= ;;
 	--qxl) qxl=yes ;;
 	--iommu) iommu=yes ;;
+	--icount) icount=yes ;;
 	--terminal) terminal=yes ;;
 	*) die "boot.sh has no option $1" ;;
 	esac
@@ -140,7 +144,9 @@ remove_orphans() {
 
 accelerator() {
 	# /dev/kvm alone proves nothing: where the CPU shows neither flag, a guest hangs
-	if grep -qwE 'vmx|svm' /proc/cpuinfo && [ -w /dev/kvm ]; then
+	if [ -n "$icount" ]; then
+		echo tcg,thread=single
+	elif grep -qwE 'vmx|svm' /proc/cpuinfo && [ -w /dev/kvm ]; then
 		echo kvm
 	else
 		# A VM with an IOMMU runs nested guests. QEMU's helpers for SVM change a processor's
@@ -300,6 +306,8 @@ qemu_arguments() {
 		-device virtserialport,chardev=control,name=vpfn.control
 		-device bochs-display
 	)
+	# 4 ns an instruction: the debug kernel on a fast host is not much slower than that
+	[ -z "$icount" ] || arguments+=(-icount shift=2,sleep=on)
 	# Before the devices whose DMA it translates
 	[ -z "$iommu" ] || arguments+=(-device intel-iommu)
 	share_arguments vpfn 10

@@ -867,17 +867,11 @@ static void set_caches(const char *value)
 	globfree(&caches);
 }
 
-/*
- * An allocation counts if somebody in the module asks for it, but for two that the kernel
- * itself does not survive: drm_minor_alloc_release() takes the error of
- * drm_sysfs_minor_alloc() for a device, and unregister_irq_proc() complains about files
- * in /proc for which there was no memory.
- */
+/* Failures can be asked for; none counts so far. */
 static void make_faults(void)
 {
-	struct range module, fragile;
+	const struct range nothing = { 0, 0 };
 
-	find_code(&module, &fragile, "drm_sysfs_minor_alloc");
 	igt_require_f(!set_fault("failslab", "ignore-gfp-wait", "N") &&
 		      !set_fault("fail_page_alloc", "ignore-gfp-wait", "N"),
 		      "the kernel lacks CONFIG_FAILSLAB or CONFIG_FAIL_PAGE_ALLOC\n");
@@ -892,9 +886,34 @@ static void make_faults(void)
 		if (set_fault(fault_kinds[i], "verbose", "0") == -ENOENT)
 			continue;
 		igt_assert_eq(set_fault(fault_kinds[i], "stacktrace-depth", "32"), 0);
-		set_fault_range(fault_kinds[i], "require", &module);
-		set_fault_range(fault_kinds[i], "reject", &fragile);
+		set_fault_range(fault_kinds[i], "require", &nothing);
 	}
+}
+
+/*
+ * The allocations of one kind count that something in the module asks for: a failure is asked for
+ * by its number, which must mean the same allocation at each probe. So objects come first, and then
+ * pages, but for those that the slab allocator needs for itself.
+ *
+ * Two objects do not count, because the kernel itself does not survive their failure:
+ * drm_minor_alloc_release() takes the error of drm_sysfs_minor_alloc() for a device, and
+ * unregister_irq_proc() complains about files in /proc for which there was no memory.
+ */
+static const struct allocations {
+	const char *kind, *not_below;
+	unsigned int needed;
+} allocations[] = {
+	{ "failslab", "drm_sysfs_minor_alloc", 50 },
+	{ "fail_page_alloc", "allocate_slab", 1 },
+};
+
+static void count_faults(const struct allocations *of, bool on)
+{
+	struct range module, function, nothing = { 0, 0 };
+
+	find_code(&module, &function, of->not_below);
+	set_fault_range(of->kind, "require", on ? &module : &nothing);
+	set_fault_range(of->kind, "reject", &function);
 }
 
 /* As the kernel has it at its start. */
@@ -1025,21 +1044,13 @@ static int bind_with_failure(unsigned int n, bool *failed)
 	return err;
 }
 
-static void test_probe_fails(void)
+/* Binds the card that is not bound: each of these allocations fails once. At the end it is bound. */
+static void fail_each(const struct allocations *of, const struct footprint *unbound)
 {
-	struct footprint unbound, bound;
 	unsigned int n, refused = 0;
 	bool failed = true;
 
-	igt_require_f(!access(EACH_FAULT, W_OK), "the kernel lacks CONFIG_FAULT_INJECTION\n");
-	make_faults();
-
-	bound = take_footprint();
-	igt_assert_eq(vpfn_card_unbind(small_name), 0);
-	unbound = take_footprint();
-	igt_assert(bound.regions > unbound.regions && bound.mappings > unbound.mappings &&
-		   bound.nodes > unbound.nodes);
-
+	count_faults(of, true);
 	for (n = 1; failed; n++) {
 		int err = bind_with_failure(n, &failed);
 
@@ -1052,12 +1063,29 @@ static void test_probe_fails(void)
 		}
 		if (failed) {
 			igt_assert(!vpfn_card_is_bound(small_name));
-			check_footprint(&unbound, n);
+			check_footprint(unbound, n);
 		}
 	}
-	igt_info("%u allocations, of which %u are needed\n", n - 2, refused);
-	igt_assert_lte(50, refused);
-	check_footprint(&bound, n);
+	count_faults(of, false);
+	igt_info("%s: %u allocations, of which %u are needed\n", of->kind, n - 2, refused);
+	igt_assert_lte(of->needed, refused);
+}
+
+static void test_probe_fails(void)
+{
+	struct footprint unbound, bound;
+
+	igt_require_f(!access(EACH_FAULT, W_OK), "the kernel lacks CONFIG_FAULT_INJECTION\n");
+	make_faults();
+	bound = take_footprint();
+	for (unsigned int i = 0; i < ARRAY_SIZE(allocations); i++) {
+		igt_assert_eq(vpfn_card_unbind(small_name), 0);
+		unbound = take_footprint();
+		igt_assert(bound.regions > unbound.regions && bound.mappings > unbound.mappings &&
+			   bound.nodes > unbound.nodes);
+		fail_each(&allocations[i], &unbound);
+		check_footprint(&bound, 0);
+	}
 	no_faults();
 	check_works(small_name);
 }
