@@ -8,6 +8,7 @@
 
 #include "igt.h"
 #include "vpfn_arena.h"
+#include "vpfn_card.h"
 #include "vpfn_job.h"
 #include "vpfn_leaf.h"
 #include "vpfn_pattern.h"
@@ -183,13 +184,16 @@ uint64_t vpfn_set_in_vram(const struct vpfn_set *set)
  * vpfn_set_fill_vram:
  * @set: the set, empty
  *
- * Adds buffers that may lie in both places, until none finds room in device memory.
+ * Adds buffers that may lie in both places, until none finds room in device memory. The memory of
+ * buffers that were closed before is room.
  */
 void vpfn_set_fill_vram(struct vpfn_set *set)
 {
 	uint32_t both = DRM_VPFN_PLACEMENT_VRAM | DRM_VPFN_PLACEMENT_SYSTEM;
 	int fd = set->arena->fd;
 
+	/* It is freed behind the back of the ioctl that closes a buffer; this waits for it. */
+	igt_assert_eq(vpfn_evict(fd), 0);
 	for (uint64_t size = VPFN_LARGE; size >= MIB; size /= VPFN_LARGE / MIB) {
 		struct vpfn_bo bo;
 
