@@ -1044,7 +1044,7 @@ static int bind_with_failure(unsigned int n, bool *failed)
 	return err;
 }
 
-/* Binds the card that is not bound: each of these allocations fails once. At the end it is bound. */
+/* The card is not bound. Binds it, and has each of these allocations fail once before. */
 static void fail_each(const struct allocations *of, const struct footprint *unbound)
 {
 	unsigned int n, refused = 0;
