@@ -56,6 +56,20 @@ igt_checkpatch() {
 			--ignore=BIT_MACRO,SPLIT_STRING,LONG_LINE_STRING,BOOL_MEMBER,PREFER_KERNEL_TYPES,CAMELCASE,FUNCTION_WITHOUT_ARGS,PREFER_DEFINED_ATTRIBUTE_MACRO,MACRO_ARG_REUSE,MACRO_ARG_PRECEDENCE -f
 }
 
+# Only make mutants would find it otherwise, and that takes long
+mutants_apply() {
+	local patch unfit=0
+
+	cd "$top"
+	for patch in tests/mutants/*.patch; do
+		patch -p1 --fuzz=0 --dry-run --force --silent <"$patch" || {
+			echo "$patch does not apply"
+			unfit=1
+		}
+	done
+	return $unfit
+}
+
 qemu_checkpatch() {
 	cd "$qemu_tree"
 	{
@@ -111,6 +125,7 @@ check "driver, layers" driver_layers
 check "documents, functions of the kernel" document_claims
 check "tests, checkpatch --strict with IGT's options" igt_checkpatch
 check "patches, checkpatch --strict" patches_checkpatch
+check "mutants, apply" mutants_apply
 check "device, QEMU's checkpatch" qemu_checkpatch
 check "device, specification and qtests" "$top/vm/spec-coverage.sh"
 check "scripts, shellcheck" shell_scripts

@@ -29,6 +29,7 @@
 #include "vpfn_leaf.h"
 #include "vpfn_pattern.h"
 #include "vpfn_pressure.h"
+#include "vpfn_task.h"
 #include "vpfn_thread.h"
 #include "vpfn_trace.h"
 #include "vpfn_view.h"
@@ -408,39 +409,113 @@ static int unbind_small(void *arg)
 	return vpfn_card_unbind(small_name);
 }
 
-static int touch(void *map)
+/* A buffer that the CPU does not reach, and a job that writes it on an engine that hangs. */
+struct held {
+	int fd;
+	struct vpfn_bo bo;
+	void *map;
+	/* Has the mapping, too: a debugger of this process would hold a lock that threads need. */
+	struct vpfn_child target;
+};
+
+static int sleep_for_ever(void *arg)
 {
-	vpfn_load(map);
+	(void)arg;
+	while (pause())
+		;
 	return 0;
 }
 
-/*
- * A touch waits for its buffer to be cleared, by an engine that hangs: who unbinds the driver waits
- * for that touch, and so must not keep the engine from being reset.
- */
-static void test_unbind_touched(void)
+static int touch(void *arg)
 {
-	int fd = open_card(small_name), ret;
-	struct vpfn_thread thread;
-	struct vpfn_bo bo;
-	void *map;
+	const struct held *held = arg;
+
+	vpfn_load(held->map);
+	return 0;
+}
+
+static int debug(void *arg)
+{
+	const struct held *held = arg;
+	char path[32];
+	uint64_t word;
+	int mem, err = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", held->target.pid);
+	mem = open(path, O_RDONLY | O_CLOEXEC);
+	if (mem < 0)
+		return -errno;
+	if (pread(mem, &word, sizeof(word), (uintptr_t)held->map) < 0)
+		err = -errno;
+	close(mem);
+	return err;
+}
+
+static int submit(void *arg)
+{
+	const struct held *held = arg;
+	struct drm_vpfn_cmd fill = vpfn_cmd_fill(&held->bo, 0, VPFN_PAGE, 0);
+
+	return vpfn_submit(held->fd, &fill, 1, 0, 0);
+}
+
+static int evict(void *arg)
+{
+	const struct held *held = arg;
+
+	return vpfn_evict(held->fd);
+}
+
+/*
+ * Tasks wait for a job that the engine will not be done with, directly or for the buffer that the
+ * first of them has reserved. The card goes nevertheless, and with it the job.
+ */
+static void test_unbind_waited_for(int (*first)(void *held))
+{
+	int (* const runs[])(void *held) = { first, touch, debug, submit, evict };
+	struct vpfn_thread threads[ARRAY_SIZE(runs)];
+	struct held held = { .fd = open_card(small_name) };
+	struct drm_vpfn_cmd fill;
+	int ret;
 
 	require_host();
+	vpfn_timeout_set(VPFN_LONG_NS / 1000000);
+	igt_assert_eq(vpfn_bo_create_in(held.fd, VPFN_2M, VRAM, 0, &held.bo), 0);
+	igt_assert_eq(vpfn_bo_map(held.fd, &held.bo, &held.map), 0);
+	igt_assert_eq(vpfn_fill(held.fd, &held.bo, 0, VPFN_2M, 0xaa), 0);
+	igt_assert_eq(vpfn_child_start(&held.target, sleep_for_ever, NULL), 0);
 	igt_assert_eq(vpfn_host_hang(VPFN_HOST_SMALL, true), 0);
-	igt_assert_eq(vpfn_bo_create_in(fd, VPFN_2M, VRAM, VISIBLE, &bo), 0);
-	igt_assert_eq(vpfn_bo_map(fd, &bo, &map), 0);
-	igt_assert_eq(vpfn_thread_start(&thread, touch, map), 0);
-	igt_assert_eq(vpfn_thread_settle(&thread, VPFN_IN_FENCE_WAIT), 0);
+	fill = vpfn_cmd_fill(&held.bo, 0, VPFN_2M, 0xbb);
+	igt_assert_eq(vpfn_submit(held.fd, &fill, 1, 0, 0), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(runs); i++) {
+		igt_assert_eq(vpfn_thread_start(&threads[i], runs[i], &held), 0);
+		igt_assert_eq(vpfn_thread_settle(&threads[i], i ? NULL : VPFN_IN_FENCE_WAIT), 0);
+	}
 
 	igt_assert_eq(vpfn_card_unbind(small_name), 0);
-	igt_assert_eq(vpfn_thread_join(&thread, &ret), 0);
-	check_memory_of_its_own(map, 0xaa);
-	munmap(map, VPFN_2M);
-	close(fd);
+	vpfn_timeout_restore();
+	for (unsigned int i = 0; i < ARRAY_SIZE(runs); i++) {
+		igt_assert_eq(vpfn_thread_join(&threads[i], &ret), 0);
+		igt_info("the %u. task: %s\n", i + 1, strerror(-ret));
+	}
+	igt_assert_eq(vpfn_child_kill(&held.target), 0);
+	check_memory_of_its_own(held.map, 0xcc);
+	munmap(held.map, VPFN_2M);
+	close(held.fd);
 
 	igt_assert_eq(vpfn_host_hang(VPFN_HOST_SMALL, false), 0);
 	igt_assert_eq(vpfn_card_bind(small_name), 0);
 	check_works(small_name);
+}
+
+static void test_unbind_touched(void)
+{
+	test_unbind_waited_for(touch);
+}
+
+static void test_unbind_debugged(void)
+{
+	test_unbind_waited_for(debug);
 }
 
 /*
@@ -1679,8 +1754,10 @@ static const struct {
 	  test_probe_fails },
 	{ "unbind-busy", "The driver is unbound while the engine has a job it cannot end.",
 	  test_unbind_busy },
-	{ "unbind-touched", "The driver is unbound while a touch waits for an engine that hangs.",
+	{ "unbind-touched", "The driver is unbound while a touch, and others behind it, wait for a job.",
 	  test_unbind_touched },
+	{ "unbind-debugged", "The driver is unbound while a debugger, and others behind it, wait for a job.",
+	  test_unbind_debugged },
 	{ "unbind-waited", "The driver is unbound while a job of a closed file waits.",
 	  test_unbind_waited },
 	{ "unbind-under-load", "The driver is unbound and bound while threads submit and map.",

@@ -279,7 +279,8 @@ static int vpfn_bo_lock_killable(struct dma_resv *resv)
  * @bo: the buffer
  * @interruptible: give up upon any signal, instead of upon a fatal one alone
  *
- * During a function reset it waits, without the reservation, which vpfn_bo_revoke_vram() needs.
+ * During a function reset it waits, without the reservation, which vpfn_bo_revoke_vram() needs;
+ * not inside of drm_dev_enter(), since drm_dev_unplug() comes before the end of that wait.
  *
  * Return: 0 or -EINTR.
  */
@@ -388,21 +389,21 @@ int vpfn_bo_access(struct vpfn_bo *bo, u64 offset, void *buf, int len, bool writ
 	struct ttm_buffer_object *tbo = &bo->tbo;
 	int ret, idx;
 
-	if (!drm_dev_enter(tbo->base.dev, &idx))
-		return -ENODEV;
-
 	ret = vpfn_bo_lock(bo, false);
 	if (ret)
-		goto out_exit;
+		return ret;
 
-	ret = vpfn_bo_make_visible(bo, &ctx);
-	if (!ret)
-		ret = vpfn_bo_wait_moves(bo, false);
-	if (!ret)
-		ret = vpfn_bo_copy(tbo, offset, buf, len, write);
+	if (drm_dev_enter(tbo->base.dev, &idx)) {
+		ret = vpfn_bo_make_visible(bo, &ctx);
+		if (!ret)
+			ret = vpfn_bo_wait_moves(bo, false);
+		if (!ret)
+			ret = vpfn_bo_copy(tbo, offset, buf, len, write);
+		drm_dev_exit(idx);
+	} else {
+		ret = -ENODEV;
+	}
 	dma_resv_unlock(tbo->base.resv);
-out_exit:
-	drm_dev_exit(idx);
 	return ret;
 }
 

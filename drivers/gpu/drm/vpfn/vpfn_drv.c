@@ -328,6 +328,12 @@ static int vpfn_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	return 0;
 }
 
+static void vpfn_unblock_vram(struct vpfn_device *vdev)
+{
+	WRITE_ONCE(vdev->vram_blocked, false);
+	wake_up_var(&vdev->vram_blocked);
+}
+
 static void vpfn_pci_remove(struct pci_dev *pdev)
 {
 	struct vpfn_device *vdev = pci_get_drvdata(pdev);
@@ -336,8 +342,15 @@ static void vpfn_pci_remove(struct pci_dev *pdev)
 	pm_runtime_get_sync(&pdev->dev);
 	pm_runtime_dont_use_autosuspend(&pdev->dev);
 
-	drm_dev_unplug(&vdev->drm);
+	/*
+	 * drm_dev_unplug() waits for tasks that may wait for any number of jobs: end the jobs
+	 * first. Faults take no notice of that before the device is gone.
+	 */
+	WRITE_ONCE(vdev->vram_blocked, true);
 	vpfn_engine_unplug(vdev);
+	drm_dev_unplug(&vdev->drm);
+	vpfn_unblock_vram(vdev);
+
 	vpfn_bo_revoke_vram(vdev);
 	vpfn_prime_unplug(vdev);
 	vpfn_gart_unbind_all(vdev);
@@ -362,8 +375,7 @@ static void vpfn_pci_reset_done(struct pci_dev *pdev)
 	struct vpfn_device *vdev = pci_get_drvdata(pdev);
 
 	vpfn_engine_resume(vdev);
-	WRITE_ONCE(vdev->vram_blocked, false);
-	wake_up_var(&vdev->vram_blocked);
+	vpfn_unblock_vram(vdev);
 }
 
 static const struct pci_error_handlers vpfn_pci_err_handler = {

@@ -201,7 +201,7 @@ struct vpfn_device {
 
 	/**
 	 * @vram_blocked: no new mapping of VRAM by CPU or importers, because a function reset
-	 * switches the BAR off. Read with a reservation held.
+	 * switches the BAR off, or the device goes. Read with a reservation held.
 	 */
 	bool vram_blocked;
 

@@ -94,8 +94,7 @@ static void vpfn_ring_write(struct vpfn_engine *engine, struct vpfn_job *job)
  * @engine: the engine
  * @job: the job
  *
- * While the engine is suspended the job waits for vpfn_engine_resume(). Not inside of
- * drm_dev_enter(): drm_dev_unplug() waits for faults, which may wait for this job.
+ * While the engine is suspended the job waits for vpfn_engine_resume().
  *
  * Return: a reference to the job's hardware fence, or an ERR_PTR: -ENODEV after unplug, -EIO
  * if the engine is given up.
@@ -455,7 +454,7 @@ void vpfn_engine_suspend(struct vpfn_device *vdev)
 
 /**
  * vpfn_engine_unplug - the device goes away
- * @vdev: the device, after drm_dev_unplug()
+ * @vdev: the device
  *
  * All jobs end with -ENODEV, those that the scheduler still holds when it runs them. There is
  * no DMA on return.

@@ -212,9 +212,6 @@ static int vpfn_fault_prepare(struct vpfn_bo *bo, pgoff_t page, unsigned int ord
 	unsigned long pfn;
 	int ret;
 
-	if (READ_ONCE(bdev_to_vpfn_device(tbo->bdev)->vram_blocked))
-		return -EBUSY;
-
 	do {
 		ret = vpfn_bo_make_visible(bo, ctx);
 		if (ret)
@@ -226,6 +223,8 @@ static int vpfn_fault_prepare(struct vpfn_bo *bo, pgoff_t page, unsigned int ord
 			if (ret)
 				return ret;
 		}
+		if (READ_ONCE(bdev_to_vpfn_device(tbo->bdev)->vram_blocked))
+			return -EBUSY;
 		ret = vpfn_ttm_io_mem_reserve(tbo->bdev, tbo->resource);
 		if (ret || !order || vpfn_leaf_pfn(tbo, page, order, &pfn))
 			return ret;
