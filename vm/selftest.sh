@@ -9,6 +9,7 @@ dir=$out/selftest
 source=$dir/source
 lists=$dir/lists
 failures=0
+vms=(first second iommu icount)
 
 # A copy of what the guest programs are made of, with more test programs: one for each VM
 copy_source() {
@@ -20,10 +21,11 @@ copy_source() {
 	cp -a "$top/drivers/gpu/drm/vpfn" "$source/drivers/gpu/drm"
 	cp -a "$top/vm/guest-programs.mk" "$source/vm"
 	cp -a "$top/vm/selftest/vpfn_blind.c" "$source/tests/igt"
-	for vm in first second iommu; do
+	for vm in "${vms[@]}"; do
 		cp -a "$top/vm/selftest/vpfn_selftest.c" "$source/tests/igt/vpfn_selftest_$vm.c"
 	done
-	edit "$source/tests/igt/meson.build" "s/^vpfn_progs = \[/&\n\t'vpfn_blind',\n\t'vpfn_selftest_first',\n\t'vpfn_selftest_second',\n\t'vpfn_selftest_iommu',/"
+	edit "$source/tests/igt/meson.build" \
+		"s/^vpfn_progs = \[/&\n\t'vpfn_blind',$(printf "\\\\n\\\\t'vpfn_selftest_%s'," "${vms[@]}")/"
 }
 
 # The lists of make check, and what the additional programs add to them
@@ -36,7 +38,7 @@ copy_lists() {
 		cat "$top/vm/selftest/$list.txt" >>"$lists/$list.txt"
 	done
 	echo "first	vpfn_blind" >>"$lists/vms.txt"
-	for vm in first second iommu; do
+	for vm in "${vms[@]}"; do
 		echo "$vm	vpfn_selftest_$vm" >>"$lists/vms.txt"
 		for subtest in warning oops hang runner; do
 			echo "igt@vpfn_selftest_$vm@$subtest	pass" >>"$lists/tests.txt"
@@ -114,6 +116,7 @@ edit "$storm" 's/system("[^"]*")/pause()/'
 expect fail hang-in-each-vm '^fail: vm@first: the VM hung: .* did not end within 60 s.*, in igt@vpfn_selftest_first@hang' \
 	'^fail: vm@second: the VM hung: .*, in igt@vpfn_selftest_second@hang' \
 	'^fail: vm@iommu: the VM hung: .*, in igt@vpfn_selftest_iommu@hang' \
+	'^fail: vm@icount: the VM hung: .*, in igt@vpfn_selftest_icount@hang' \
 	'^fail: vm@kexec: the VM hung: ' -- --tests 'vpfn_selftest_.*@hang|vm@kexec' --limit 60
 
 [ "$failures" -eq 0 ] || die "selftest: $failures cases did not end as they must"
