@@ -165,17 +165,18 @@ struct vpfn_bo *vpfn_bo_create(struct vpfn_device *vdev, u64 size, u32 placement
  *
  * It stays there until the reservation is given back and the fences in it have signalled.
  *
- * Return: 0 or a negative errno, -ENOSPC or -ENOMEM if there is no room, -EIO if its contents
- * are lost.
+ * Return: 0 or a negative errno, -ENOSPC or -ENOMEM if there is no room, &vpfn_bo.lost if its
+ * contents are lost.
  */
 int vpfn_bo_validate(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 {
 	struct vpfn_device *vdev = bdev_to_vpfn_device(bo->tbo.bdev);
 	struct ttm_place places[3] = { vpfn_ttm_gart_place };
 	struct ttm_placement placement = { .num_placement = 1, .placement = places };
+	int lost = READ_ONCE(bo->lost);
 
-	if (READ_ONCE(bo->lost))
-		return -EIO;
+	if (lost)
+		return lost;
 	/* Pinned buffers are in TTM_PL_TT. */
 	if (bo->tbo.pin_count)
 		return 0;

@@ -251,10 +251,11 @@ struct vpfn_bo {
 	struct dma_buf *dma_buf;
 
 	/**
-	 * @lost: a move or the clearing failed: the buffer may hold another client's bytes, so
-	 * every access to it fails. Written before the fence of that move signals.
+	 * @lost: errno of the move or the clearing that failed, else 0: the buffer may hold
+	 * another client's bytes, so every access to it fails. Written before the fence of that
+	 * move signals.
 	 */
-	bool lost;
+	int lost;
 
 	/**
 	 * @dummy_page: what CPU mappings show after unplug; allocated by the first fault then.

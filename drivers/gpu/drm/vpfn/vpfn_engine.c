@@ -104,9 +104,11 @@ struct dma_fence *vpfn_engine_run(struct vpfn_engine *engine, struct vpfn_job *j
 	guard(spinlock_irqsave)(&engine->lock);
 
 	if (engine->unplugged || engine->wedged) {
+		int error = engine->unplugged ? -ENODEV : -EIO;
+
 		if (job->bo)
-			WRITE_ONCE(job->bo->lost, true);
-		return ERR_PTR(engine->unplugged ? -ENODEV : -EIO);
+			WRITE_ONCE(job->bo->lost, error);
+		return ERR_PTR(error);
 	}
 
 	job->seqno = ++engine->seqno;
@@ -135,7 +137,7 @@ static void vpfn_engine_end_job(struct vpfn_engine *engine, struct vpfn_job *job
 	list_del_init(&job->link);
 	if (error) {
 		if (job->bo)
-			WRITE_ONCE(job->bo->lost, true);
+			WRITE_ONCE(job->bo->lost, error);
 		dma_fence_set_error(job->hw_fence, error);
 	}
 	dma_fence_signal(job->hw_fence);
@@ -319,19 +321,17 @@ static void vpfn_engine_recover(struct vpfn_device *vdev, u32 error)
 	schedule_work(&engine->report);
 }
 
-static void vpfn_engine_watchdog(struct work_struct *work)
+/*
+ * Does the engine make progress? If not, reset it, and keep @snapshot, unless it is NULL, for the
+ * report; engine->lock is held. Returns the text that is left to be freed.
+ */
+static char *vpfn_engine_check(struct vpfn_device *vdev, char *snapshot)
 {
-	struct vpfn_engine *engine = container_of(work, struct vpfn_engine, watchdog.work);
-	struct vpfn_device *vdev = container_of(engine, struct vpfn_device, engine);
-	/* Reclaim may wait for a reset: do not block on allocation. */
-	char *snapshot __free(kvfree) = __vmalloc(VPFN_SNAPSHOT_SIZE,
-						  GFP_NOWAIT | __GFP_NOWARN | __GFP_ZERO);
+	struct vpfn_engine *engine = &vdev->engine;
 	u32 error;
 
-	guard(spinlock_irqsave)(&engine->lock);
-
 	if (engine->unplugged || !engine->running)
-		return;
+		return snapshot;
 
 	/* The interrupt may be lost. While its bit is set there is no other one. */
 	if (!vpfn_engine_gone(engine)) {
@@ -339,18 +339,33 @@ static void vpfn_engine_watchdog(struct work_struct *work)
 		vpfn_engine_advance(engine);
 	}
 	if (list_empty(&engine->pending))
-		return;
+		return snapshot;
 
 	error = vpfn_read(engine, VPFN_REG_ERROR);
 	if (error == VPFN_ERROR_NONE && vpfn_read(engine, VPFN_REG_RING_HEAD) != engine->head) {
 		vpfn_engine_watch(engine);
-		return;
+		return snapshot;
 	}
 
 	if (snapshot)
 		vpfn_engine_print(engine, snapshot);
 	snapshot = xchg(&engine->snapshot, snapshot);
 	vpfn_engine_recover(vdev, error);
+	return snapshot;
+}
+
+static void vpfn_engine_watchdog(struct work_struct *work)
+{
+	struct vpfn_engine *engine = container_of(work, struct vpfn_engine, watchdog.work);
+	struct vpfn_device *vdev = container_of(engine, struct vpfn_device, engine);
+	bool cookie = dma_fence_begin_signalling();
+	/* Reclaim may wait for a reset: do not block on allocation. */
+	char *snapshot = __vmalloc(VPFN_SNAPSHOT_SIZE, GFP_NOWAIT | __GFP_NOWARN | __GFP_ZERO);
+
+	scoped_guard(spinlock_irqsave, &engine->lock)
+		snapshot = vpfn_engine_check(vdev, snapshot);
+	dma_fence_end_signalling(cookie);
+	vfree(snapshot);
 }
 
 static int vpfn_engine_request_irqs(struct vpfn_device *vdev)

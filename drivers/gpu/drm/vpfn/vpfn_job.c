@@ -262,10 +262,14 @@ struct dma_fence *vpfn_job_push(struct vpfn_job *job)
 static struct dma_fence *vpfn_sched_run_job(struct drm_sched_job *base)
 {
 	struct vpfn_job *job = to_vpfn_job(base);
+	bool cookie = dma_fence_begin_signalling();
+	struct dma_fence *fence;
 
 	scoped_guard(spinlock, &job->queue->waiting_lock)
 		list_del_init(&job->link);
-	return vpfn_engine_run(&job->vdev->engine, job);
+	fence = vpfn_engine_run(&job->vdev->engine, job);
+	dma_fence_end_signalling(cookie);
+	return fence;
 }
 
 static void vpfn_sched_free_job(struct drm_sched_job *base)

@@ -111,8 +111,8 @@ static struct sg_table *vpfn_dma_buf_map(struct dma_buf_attachment *attach,
 	/* Only the end of the move tells whether the buffer has its own bytes. */
 	if (!ret)
 		ret = vpfn_bo_wait_moves(bo, true);
-	if (!ret && READ_ONCE(bo->lost))
-		ret = -EIO;
+	if (!ret)
+		ret = READ_ONCE(bo->lost);
 
 	if (ret)
 		sgt = ERR_PTR(ret);

@@ -410,14 +410,16 @@ static int vpfn_ttm_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_o
 
 /*
  * Where the CPU finds a buffer whose moves are done. Every CPU mapping, by user space or by the
- * kernel, comes by here. -EINVAL for VRAM beyond the BAR, -EIO if the contents are lost.
+ * kernel, comes by here. -EINVAL for VRAM beyond the BAR, &vpfn_bo.lost if the contents are lost.
  */
 int vpfn_ttm_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *res)
 {
 	struct vpfn_device *vdev = bdev_to_vpfn_device(bdev);
 
-	if (vpfn_ttm_is_vpfn_bo(res->bo) && READ_ONCE(to_vpfn_bo(res->bo)->lost))
-		return -EIO;
+	int lost = vpfn_ttm_is_vpfn_bo(res->bo) ? READ_ONCE(to_vpfn_bo(res->bo)->lost) : 0;
+
+	if (lost)
+		return lost;
 	if (res->mem_type != TTM_PL_VRAM)
 		return 0;
 	if (!vpfn_vram_is_visible(vdev, res))
