@@ -67,7 +67,7 @@ mutants_apply() {
 			unfit=1
 		}
 	done
-	return $unfit
+	return "$unfit"
 }
 
 qemu_checkpatch() {
