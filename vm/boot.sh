@@ -15,8 +15,8 @@
 #   --no-device        leave the vpfn devices out
 #   --qxl              add QEMU's QXL device
 #   --iommu            an IOMMU, and each vpfn device in a group of its own
-#   --icount           the guest's time is the number of instructions it has run: what else the
-#                      host has to do makes nothing late; both processors take turns, without KVM
+#   --icount           the guest's time is the number of instructions it has run, 1 ns each, so that
+#                      a busy host makes nothing late; one processor, without KVM
 #   --terminal         connect the program to the terminal; no time limit
 # Time that QEMU spends waiting for a CPU of the host does not count for a limit.
 
@@ -291,7 +291,8 @@ qemu_arguments() {
 	arguments=(
 		"$qemu_path/qemu-system-x86_64" -L "$qemu_path/share"
 		-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
-		-machine q35 -accel "$(accelerator)" -cpu max,la57=off -smp 2 -m "$guest_memory"
+		-machine q35 -accel "$(accelerator)" -cpu max,la57=off -m "$guest_memory"
+		-smp "$([ -n "$icount" ] && echo 1 || echo 2)"
 		-nodefaults -no-user-config -display none -no-reboot
 		-kernel "$image_path/$(basename "$image")" -append "$(kernel_command_line)"
 		-drive "file=$rootfs_path/rootfs.ext4,format=raw,if=virtio,snapshot=on"
@@ -306,8 +307,7 @@ qemu_arguments() {
 		-device virtserialport,chardev=control,name=vpfn.control
 		-device bochs-display
 	)
-	# 4 ns an instruction: the debug kernel on a fast host is not much slower than that
-	[ -z "$icount" ] || arguments+=(-icount shift=2,sleep=on)
+	[ -z "$icount" ] || arguments+=(-icount shift=0,sleep=on)
 	# Before the devices whose DMA it translates
 	[ -z "$iommu" ] || arguments+=(-device intel-iommu)
 	share_arguments vpfn 10
