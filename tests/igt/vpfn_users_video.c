@@ -170,13 +170,19 @@ static int run_on_ordinary(const struct device *device, struct work *work, long 
 	return err;
 }
 
-/* Nothing is pinned, and the buffer is as good as before. What is wrong is no such answer. */
+/*
+ * Nothing is pinned, and ordinary memory works in the same buffer. If it does not, the errno differs
+ * from that of a refusal.
+ */
 static int check_refusal(const struct device *device, struct work *work, long pins)
 {
+	int err;
+
 	if (vpfn_pins_returned(pins))
 		return -ESTALE;
-	if (run_on_ordinary(device, work, pins))
-		return -EREMOTEIO;
+	err = run_on_ordinary(device, work, pins);
+	if (err)
+		return err == -EFAULT ? -EREMOTEIO : err;
 	return vpfn_pins_returned(pins) ? -ESTALE : 0;
 }
 

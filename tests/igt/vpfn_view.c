@@ -153,6 +153,16 @@ void vpfn_view_open(struct vpfn_view *view, int fd, enum vpfn_level level)
 	vpfn_view_open_in(view, fd, level, DRM_VPFN_PLACEMENT_VRAM);
 }
 
+/* Fault in the pages of the counted code itself: text, stack and data. */
+static void warm_up(void)
+{
+	static uint64_t words[VPFN_PAGE / sizeof(uint64_t)];
+	struct vpfn_pattern pattern = { .seed = 1, .size = sizeof(words) };
+
+	vpfn_page_table_kib();
+	vpfn_pattern_fill(&pattern, words, 0, sizeof(words));
+}
+
 /**
  * vpfn_view_open_in:
  * @view: the view
@@ -176,6 +186,7 @@ void vpfn_view_open_in(struct vpfn_view *view, int fd, enum vpfn_level level, ui
 	igt_assert_eq(vpfn_bo_map(fd, &view->bo, &map), 0);
 	view->map = map;
 
+	warm_up();
 	expected = vpfn_expect_faults(view->bo.size, level);
 	kib = vpfn_page_table_kib();
 	faults = vpfn_faults();
