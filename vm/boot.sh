@@ -193,7 +193,8 @@ security_model() {
 # tsc=reliable: under TCG the clock's watchdog is late now and then, and says so at a
 # level that fails a test
 kernel_command_line() {
-	echo "console=ttyS0 earlycon=uart8250,io,0x3f8,115200 root=/dev/vda rw" \
+	# rcu_expedited: each bind and unbind waits for many grace periods
+	echo "console=ttyS0 earlycon=uart8250,io,0x3f8,115200 root=/dev/vda rw rcupdate.rcu_expedited=1" \
 		"panic=-1 oops=panic tsc=reliable no_timer_check init=/usr/sbin/vpfn-init -- /vpfn/guest/program"
 }
 
