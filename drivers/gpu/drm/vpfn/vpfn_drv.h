@@ -51,7 +51,7 @@ struct vm_operations_struct;
  */
 #define VPFN_CHUNK_SIZE		SZ_16M
 
-/** struct vpfn_desc - a descriptor, see docs/specs/vpfn.rst in QEMU's tree */
+/* A descriptor, see docs/specs/vpfn.rst in QEMU's tree */
 struct vpfn_desc {
 	u8 op;
 	u8 flags;
@@ -71,251 +71,131 @@ static_assert(offsetof(struct vpfn_desc, src_addr) == VPFN_DESC_SRC_ADDR);
 static_assert(offsetof(struct vpfn_desc, dst_addr) == VPFN_DESC_DST_ADDR);
 static_assert(offsetof(struct vpfn_desc, pattern) == VPFN_DESC_PATTERN);
 
-/** struct vpfn_engine - the copy engine */
+/* The copy engine */
 struct vpfn_engine {
-	/** @regs: the registers; valid until @unplugged */
-	void __iomem *regs;
-
-	/** @ring: the descriptors, in coherent memory */
+	void __iomem *regs;	/* valid until @unplugged */
 	struct vpfn_desc *ring;
-
-	/** @ring_addr: DMA address of @ring */
 	dma_addr_t ring_addr;
-
-	/** @fence_context: of the fences that the device signals */
 	u64 fence_context;
 
-	/** @lock: protects the members below; taken by the interrupt handler */
-	spinlock_t lock;
+	spinlock_t lock;	/* protects the members up to @unplugged */
+	struct list_head pending;	/* jobs that have not ended, in the order of the ring */
+	u64 seqno;		/* of the last job in @pending */
+	u32 tail;		/* index of the descriptor after the last one in the ring */
+	u32 head;		/* RING_HEAD when @watchdog last looked */
+	ktime_t idle_since;	/* end of the last job */
+	bool running;		/* jobs go into the ring; false during suspend and reset */
+	bool wedged;		/* given up for good */
+	bool unplugged;		/* the device is gone for good */
 
-	/** @pending: jobs that have not ended, in the order of the ring */
-	struct list_head pending;
-
-	/** @tail: index of the descriptor after the last one in the ring */
-	u32 tail;
-
-	/** @head: RING_HEAD when @watchdog last looked */
-	u32 head;
-
-	/** @seqno: of the last job in @pending */
-	u64 seqno;
-
-	/** @idle_since: when the last job ended */
-	ktime_t idle_since;
-
-	/** @running: jobs go into the ring; false during suspend and reset */
-	bool running;
-
-	/** @wedged: the engine is given up for good */
-	bool wedged;
-
-	/** @unplugged: the device is gone for good */
-	bool unplugged;
-
-	/** @wq: runs @watchdog; has a rescuer, because reclaim waits for fences */
+	/* Has a rescuer, since reclaim waits for fences, and so for @watchdog */
 	struct workqueue_struct *wq;
-
-	/** @watchdog: detects hangs and handles errors */
 	struct delayed_work watchdog;
 
-	/** @report: announces a reset, outside of the path that reclaim waits for */
+	/* Announces a reset, outside of the path that reclaim waits for */
 	struct work_struct report;
-
-	/** @report_error: the register ERROR before the last reset */
-	u32 report_error;
-
-	/** @snapshot: text of the core dump that @report hands over, or NULL */
-	char *snapshot;
+	u32 report_error;	/* the register ERROR before the last reset */
+	char *snapshot;		/* text of the core dump, or NULL */
 };
 
-/** struct vpfn_device - one vpfn device */
 struct vpfn_device {
-	/** @drm: the DRM device */
 	struct drm_device drm;
-
-	/** @bdev: the TTM device */
 	struct ttm_device bdev;
 
-	/** @vram_base: physical address of VRAM */
-	resource_size_t vram_base;
+	resource_size_t vram_base;	/* physical address */
+	u64 vram_size;			/* bytes */
+	u64 visible_size;		/* bytes of VRAM, from its beginning, in the BAR */
+	struct ttm_place evict_places[2];	/* for buffers in VRAM: its rest, the GART */
 
-	/** @vram_size: size of VRAM in bytes */
-	u64 vram_size;
-
-	/** @visible_size: bytes of VRAM, from its beginning, that the CPU reaches */
-	u64 visible_size;
-
-	/** @evict_places: where buffers go from VRAM: the rest of it, the GART */
-	struct ttm_place evict_places[2];
-
-	/** @gart_size: size of the GART window in bytes */
-	u64 gart_size;
-
-	/** @gart: the table of the GART, an entry a page, in coherent memory */
-	__le64 *gart;
-
-	/** @gart_addr: DMA address of @gart */
+	u64 gart_size;			/* bytes of the GART window */
+	__le64 *gart;			/* the table, an entry a page, in coherent memory */
 	dma_addr_t gart_addr;
+	struct mutex gart_lock;		/* protects @gart_bindings and &vpfn_tt.sgt */
+	struct list_head gart_bindings;	/* of struct vpfn_tt */
 
-	/** @gart_lock: protects @gart_bindings and the DMA mappings of our own pages */
-	struct mutex gart_lock;
-
-	/** @gart_bindings: of struct vpfn_tt: buffers whose pages are in the GART */
-	struct list_head gart_bindings;
-
-	/** @engine: the copy engine */
 	struct vpfn_engine engine;
-
-	/** @sched: decides which job runs next on @engine */
 	struct drm_gpu_scheduler sched;
+	struct vpfn_queue *kernel_queue;	/* jobs that move and clear buffers */
+	atomic_t num_jobs;			/* not freed yet */
 
-	/** @num_jobs: jobs that are not freed yet */
-	atomic_t num_jobs;
-
-	/** @kernel_queue: queue of the driver's own jobs, which move and clear buffers */
-	struct vpfn_queue *kernel_queue;
-
-	/**
-	 * @submit_lock: held for reading while a submission has its buffers reserved; for
-	 * writing by a task for which too many buffers were reserved to find room
+	/*
+	 * Held for reading while a submission has its buffers reserved; for writing by a task
+	 * that found no room because too many buffers were reserved.
 	 */
 	struct rw_semaphore submit_lock;
 
-	/** @flush: waits for buffers that are being freed, see vpfn_bo_flush() */
+	/* See vpfn_bo_flush(). Runs of @flush are numbered. */
 	struct work_struct flush;
-
-	/** @flush_wait: for tasks that wait until @flush has run */
 	wait_queue_head_t flush_wait;
-
-	/** @flush_started: runs of @flush that have begun */
 	atomic_t flush_started;
-
-	/** @flush_done: number of the last run of @flush that has ended */
 	int flush_done;
 
-	/** @p2p: how other PCI devices reach VRAM; NULL if the kernel knows no way */
-	struct p2pdma_provider *p2p;
+	struct p2pdma_provider *p2p;	/* NULL if no other PCI device can reach VRAM */
+	atomic_t vram_maps;		/* DMA mappings of VRAM by importers */
 
-	/** @vram_maps: DMA mappings of VRAM by importers */
-	atomic_t vram_maps;
-
-	/**
-	 * @vram_blocked: no new mapping of VRAM by CPU or importers, because a function reset
-	 * switches the BAR off, or the device goes. Read with a reservation held.
+	/*
+	 * No new mapping of VRAM by CPU or importers, because a function reset switches the BAR
+	 * off, or the device goes. Read with a reservation held.
 	 */
 	bool vram_blocked;
 
-	/** @suspending: the task that suspends the device, see vpfn_pm_get() */
-	struct task_struct *suspending;
+	struct task_struct *suspending;	/* see vpfn_pm_get() */
 };
 
-/** struct vpfn_queue - the jobs of a DRM file, or of the driver */
+/* The jobs of a DRM file, or of the driver */
 struct vpfn_queue {
-	/** @refs: held by the owner and by each job */
-	struct kref refs;
-
-	/** @entity: the queue in the scheduler */
+	struct kref refs;		/* held by the owner and by each job */
 	struct drm_sched_entity entity;
+	struct mutex lock;		/* a job is armed and pushed in one step */
 
-	/** @lock: makes arming and pushing a job one step, as the scheduler demands */
-	struct mutex lock;
+	atomic_t num_jobs;		/* of a DRM file: not freed yet */
+	wait_queue_head_t wait;		/* for @num_jobs to fall */
 
-	/** @num_jobs: of a DRM file: jobs that are not freed yet */
-	atomic_t num_jobs;
+	spinlock_t waiting_lock;	/* protects @waiting */
+	struct list_head waiting;	/* pushed jobs that are not in the ring yet */
 
-	/** @wait: for tasks that wait until @num_jobs falls */
-	wait_queue_head_t wait;
-
-	/** @waiting_lock: protects @waiting */
-	spinlock_t waiting_lock;
-
-	/** @waiting: pushed jobs that are not in the ring yet */
-	struct list_head waiting;
-
-	/** @engine_ns: time that the engine has spent on the jobs, in ns */
-	atomic64_t engine_ns;
+	atomic64_t engine_ns;		/* time that the engine has spent on the jobs */
 };
 
-/** struct vpfn_bo - a buffer object */
 struct vpfn_bo {
-	/** @tbo: the TTM buffer object, with the GEM object in it */
 	struct ttm_buffer_object tbo;
+	u32 placement;		/* mask of DRM_VPFN_PLACEMENT_*; zero for an import */
+	u32 flags;		/* mask of DRM_VPFN_GEM_CREATE_* */
 
-	/** @placement: mask of DRM_VPFN_PLACEMENT_*; zero for an import */
-	u32 placement;
-
-	/** @flags: mask of DRM_VPFN_GEM_CREATE_* */
-	u32 flags;
-
-	/** @dma_buf: the dma-buf that exports it, or NULL; protected by the reservation */
-	struct dma_buf *dma_buf;
-
-	/**
-	 * @lost: errno of the move or the clearing that failed, else 0: the buffer may hold
-	 * another client's bytes, so every access to it fails. Written before the fence of that
-	 * move signals.
+	/*
+	 * errno of the move or the clearing that failed, else 0: the buffer may hold another
+	 * client's bytes, so every access to it fails. Written before the fence of that move
+	 * signals.
 	 */
 	int lost;
 
-	/**
-	 * @dummy_page: what CPU mappings show after unplug; allocated by the first fault then.
-	 * Protected by the reservation.
-	 */
-	struct page *dummy_page;
+	/* Protected by the reservation */
+	struct dma_buf *dma_buf;	/* that exports the buffer, or NULL */
+	struct page *dummy_page;	/* for CPU mappings after unplug; from the first fault */
 };
 
-/** struct vpfn_tt - system pages of a buffer */
+/* System pages of a buffer */
 struct vpfn_tt {
-	/** @base: TTM's part */
 	struct ttm_tt base;
-
-	/** @obj: the buffer; it outlives this structure */
-	struct drm_gem_object *obj;
-
-	/** @sgt: DMA mapping of our own pages while they are bound */
-	struct sg_table sgt;
-
-	/** @gart_page: first page in the GART window */
-	unsigned long gart_page;
-
-	/** @link: in &vpfn_device.gart_bindings; empty while not bound */
-	struct list_head link;
+	struct drm_gem_object *obj;	/* outlives this structure */
+	struct sg_table sgt;		/* DMA mapping of our own pages while they are bound */
+	unsigned long gart_page;	/* first page in the GART window */
+	struct list_head link;		/* in &vpfn_device.gart_bindings while bound */
 };
 
-/** struct vpfn_job - descriptors for the engine, with one fence */
+/* Descriptors for the engine, with one fence */
 struct vpfn_job {
-	/** @base: the scheduler's part */
 	struct drm_sched_job base;
-
-	/** @vdev: the device */
 	struct vpfn_device *vdev;
-
-	/** @queue: the queue it belongs to */
 	struct vpfn_queue *queue;
-
-	/** @bo: the buffer that it moves; NULL for a client's job */
-	struct vpfn_bo *bo;
-
-	/** @hw_fence: signalled by the engine */
-	struct dma_fence *hw_fence;
-
-	/** @seqno: what the last descriptor writes to FENCE; 0 before the job has run */
-	u64 seqno;
-
-	/** @started: when it was put into the ring */
-	ktime_t started;
-
-	/** @attempts: how often the engine failed on it */
-	unsigned int attempts;
-
-	/** @link: in &vpfn_queue.waiting, then in &vpfn_engine.pending */
-	struct list_head link;
-
-	/** @num_descs: number of @descs that are filled in */
-	unsigned int num_descs;
-
-	/** @descs: the descriptors, kept so that they can run again after a reset */
-	struct vpfn_desc *descs;
+	struct vpfn_bo *bo;		/* buffer that it moves; NULL for a client's job */
+	struct dma_fence *hw_fence;	/* signalled by the engine */
+	u64 seqno;			/* written to FENCE; 0 before the job has run */
+	ktime_t started;		/* when it was put into the ring */
+	unsigned int attempts;		/* that the engine failed on */
+	struct list_head link;		/* in &vpfn_queue.waiting, then &vpfn_engine.pending */
+	unsigned int num_descs;		/* that are filled in */
+	struct vpfn_desc *descs;	/* kept so that they can run again after a reset */
 };
 
 static inline struct vpfn_device *to_vpfn_device(struct drm_device *drm)
