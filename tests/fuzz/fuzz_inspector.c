@@ -136,11 +136,6 @@ static int op_fault(struct fuzz_thread *t)
 	}
 }
 
-static int op_buffers(struct fuzz_thread *t)
-{
-	return of_device(t, "buffers");
-}
-
 static int op_vram(struct fuzz_thread *t)
 {
 	return of_device(t, "vram");
@@ -324,7 +319,6 @@ static int op_pagemap(struct fuzz_thread *t)
 static const struct fuzz_op ops[] = {
 	{ "debugfs evict", 15, FUZZ_FAILS, op_evict, { FUZZ_ANY } },
 	{ "fault of the device", 5, FUZZ_BY_HOST, op_fault, {} },
-	{ "debugfs buffers", 5, FUZZ_MAY_FAIL, op_buffers, { EIO } },
 	{ "debugfs vram", 5, FUZZ_MAY_FAIL, op_vram, { EIO } },
 	{ "debugfs clients", 3, FUZZ_MAY_FAIL, op_clients, { EIO } },
 	{ "debugfs leaf", 5, FUZZ_FAILS, op_leaf, { EINVAL, EFAULT } },

@@ -215,6 +215,7 @@ struct client {
 	int last;			/* file of the fence of the last job */
 	bool stopped;			/* no more jobs are submitted */
 	bool close;			/* an order to close the DRM file */
+	bool no_large_pages;		/* its memory comes from vmalloc() */
 	int ret;
 	int after;			/* what a job gets once the queue has run */
 };
@@ -313,6 +314,8 @@ static int run_leaving_client(void *arg)
 	struct queue queue = {};
 
 	client->ret = vpfn_cgroup_join(&group) ?: queue_open(&queue, &client->gate);
+	if (client->no_large_pages)
+		client->ret = client->ret ?: vpfn_text_write("/proc/self/make-it-fail", "1");
 	while (!client->ret && client->jobs < client->max_jobs) {
 		client->ret = queue_submit(&queue);
 		if (!client->ret)
@@ -332,11 +335,13 @@ static int run_leaving_client(void *arg)
 		pause();
 }
 
-static struct client *start_client(int (*run)(void *arg), unsigned int max_jobs)
+static struct client *start_client(int (*run)(void *arg), unsigned int max_jobs,
+				   bool no_large_pages)
 {
 	struct client *client = vpfn_shared_alloc(sizeof(*client));
 
 	igt_assert(client);
+	client->no_large_pages = no_large_pages;
 	vpfn_children_end();
 	make_group();
 	make_gate(&client->gate);
@@ -361,7 +366,7 @@ static bool has_stopped(const void *arg)
 
 static void test_job_memory(void)
 {
-	struct client *client = start_client(run_client, FEW_JOBS);
+	struct client *client = start_client(run_client, FEW_JOBS, false);
 
 	igt_assert_eq(vpfn_wait_until(has_stopped, client), 0);
 	igt_assert_eq(client->ret, 0);
@@ -394,7 +399,7 @@ static bool has_stopped_or_is_told(const void *arg)
 /* Any bound passes that is below what the memory of the group allows. */
 static void test_job_bound(void)
 {
-	struct client *client = start_client(run_client, GROUP_SIZE / JOB_SIZE);
+	struct client *client = start_client(run_client, GROUP_SIZE / JOB_SIZE, false);
 	int fd = open_client();
 	char limit[24];
 
@@ -431,10 +436,38 @@ static bool is_drained(const void *arg)
 	return kernel_memory() <= drained->bytes;
 }
 
-/* The jobs of a client that has gone take no memory while they wait for a fence. */
-static void test_dead_queue(bool killed)
+static int set_fault(const char *file, const char *text)
 {
-	struct client *client = start_client(run_leaving_client, FEW_JOBS);
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/fail_page_alloc/%s", file);
+	return vpfn_text_write(path, text);
+}
+
+static void allow_large_pages(int sig)
+{
+	(void)sig;
+	set_fault("probability", "0");
+	set_fault("times", "1");
+	set_fault("task-filter", "N");
+	set_fault("min-order", "1");
+}
+
+/* For tasks that have set make-it-fail: no allocation of four pages or more in a row */
+static void refuse_large_pages(void)
+{
+	igt_require_f(!set_fault("min-order", "2"), "the kernel lacks CONFIG_FAIL_PAGE_ALLOC\n");
+	igt_install_exit_handler(allow_large_pages);
+	igt_assert_eq(set_fault("verbose", "0"), 0);
+	igt_assert_eq(set_fault("task-filter", "Y"), 0);
+	igt_assert_eq(set_fault("times", "-1"), 0);
+	igt_assert_eq(set_fault("probability", "100"), 0);
+}
+
+/* The jobs of a client that has gone take no memory while they wait for a fence. */
+static void test_dead_queue(bool killed, bool no_large_pages)
+{
+	struct client *client = start_client(run_leaving_client, FEW_JOBS, no_large_pages);
 	struct drained drained;
 	int last;
 
@@ -591,9 +624,14 @@ int igt_main()
 	igt_describe("The queued jobs of a client that has gone take no memory, and end with -ESRCH.");
 	igt_subtest_with_dynamic("dead-queue") {
 		igt_dynamic("closed")
-			test_dead_queue(false);
+			test_dead_queue(false, false);
 		igt_dynamic("killed")
-			test_dead_queue(true);
+			test_dead_queue(true, false);
+		igt_dynamic("no-large-pages") {
+			refuse_large_pages();
+			test_dead_queue(false, true);
+			allow_large_pages(0);
+		}
 	}
 
 	igt_describe("Buffers in system memory without pages take no room from others.");

@@ -20,6 +20,7 @@
 #include "vpfn_dmabuf.h"
 #include "vpfn_gate.h"
 #include "vpfn_job.h"
+#include "vpfn_model.h"
 #include "vpfn_pattern.h"
 #include "vpfn_task.h"
 #include "vpfn_view.h"
@@ -169,6 +170,67 @@ static void test_reset(enum vpfn_level level, int (*use)(struct user *user, uint
 	close(dmabuf);
 	vpfn_bo_close(big, &user.imported);
 	close(fd);
+}
+
+/* ---- Jobs that must not run twice ---- */
+
+#define WORKERS		4
+#define JOB_BYTES	(16 * MIB)
+#define RESETS		8
+
+/* Copies what a buffer holds, and then overwrites it: once more, the copy would be of that. */
+struct worker {
+	struct vpfn_thread thread;
+	int fd;
+	struct vpfn_bo from, to;
+	atomic_bool stop;
+	uint32_t word;
+};
+
+static int run_jobs(void *arg)
+{
+	struct worker *worker = arg;
+	int err = vpfn_fill(worker->fd, &worker->from, 0, JOB_BYTES, 1);
+
+	for (worker->word = 1; !err && !worker->stop; worker->word++) {
+		const struct vpfn_content expected = vpfn_content_pattern(worker->word);
+		const struct drm_vpfn_cmd cmds[] = {
+			vpfn_cmd_copy(&worker->to, 0, &worker->from, 0, JOB_BYTES),
+			vpfn_cmd_fill(&worker->from, 0, JOB_BYTES, worker->word + 1),
+		};
+		uint32_t crc;
+
+		err = vpfn_run(worker->fd, cmds, ARRAY_SIZE(cmds)) ?:
+		      vpfn_crc(worker->fd, &worker->to, 0, JOB_BYTES, &crc);
+		if (!err && crc != vpfn_content_crc(&expected, 0, JOB_BYTES))
+			err = -EBADMSG;
+	}
+	return err;
+}
+
+static void test_reset_jobs(void)
+{
+	static struct worker workers[WORKERS];
+
+	for (unsigned int i = 0; i < WORKERS; i++) {
+		struct worker *worker = &workers[i];
+
+		*worker = (struct worker) { .fd = open_client() };
+		igt_assert_eq(vpfn_bo_create(worker->fd, JOB_BYTES, &worker->from), 0);
+		igt_assert_eq(vpfn_bo_create(worker->fd, JOB_BYTES, &worker->to), 0);
+		igt_assert_eq(vpfn_thread_start(&worker->thread, run_jobs, worker), 0);
+	}
+	for (unsigned int i = 0; i < RESETS; i++)
+		igt_assert_eq(vpfn_card_set(name, "reset", "1"), 0);
+	for (unsigned int i = 0; i < WORKERS; i++)
+		workers[i].stop = true;
+	for (unsigned int i = 0; i < WORKERS; i++) {
+		int err;
+
+		igt_assert_eq(vpfn_thread_join(&workers[i].thread, &err), 0);
+		igt_assert_f(!err, "job %u: %d\n", workers[i].word, err);
+		close(workers[i].fd);
+	}
 }
 
 /* ---- DMA of an importer ---- */
@@ -382,6 +444,10 @@ int igt_main()
 				test_reset(users[i].level, users[i].use);
 		}
 	}
+
+	igt_describe("A function reset waits for the jobs in the ring: none of them runs twice.");
+	igt_subtest("reset-jobs")
+		test_reset_jobs();
 
 	igt_describe("Unbinding the driver waits for the DMA of importers.");
 	igt_subtest("peer-dma")

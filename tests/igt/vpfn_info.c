@@ -321,95 +321,6 @@ static void debugfs_read(int file, const char *name, char *text, size_t size)
 	igt_assert_lte(strlen(text), size - 2);
 }
 
-struct listed {
-	uint64_t size, offset;
-	char place[8];
-	unsigned int pinned;
-};
-
-/* How many lines are of that handle, and what the last of them says; handle 0 is any. */
-static int find_listed(int file, uint32_t handle, struct listed *listed)
-{
-	uint64_t client = fdinfo_number(file, "drm-client-id");
-	char text[65536], *line, *rest;
-	int count = 0;
-
-	debugfs_read(file, "buffers", text, sizeof(text));
-	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-		struct listed found = {};
-		uint64_t id;
-		uint32_t h;
-		char *part;
-		int fields;
-
-		fields = sscanf(line, "client=%" SCNu64 " handle=%" SCNu32 " size=%" SCNu64
-				" place=%7s", &id, &h, &found.size, found.place);
-		igt_assert_eq(fields, 4);
-		part = strstr(line, " offset=");
-		igt_assert(part);
-		fields = sscanf(part, " offset=%" SCNx64, &found.offset);
-		igt_assert_eq(fields, 1);
-		part = strstr(line, " pinned=");
-		igt_assert(part);
-		fields = sscanf(part, " pinned=%u", &found.pinned);
-		igt_assert_eq(fields, 1);
-		if (id == client && (!handle || h == handle)) {
-			*listed = found;
-			count++;
-		}
-	}
-	return count;
-}
-
-static void check_listed(int file, const struct vpfn_bo *bo, const char *place)
-{
-	struct listed listed = {};
-
-	igt_assert_eq(find_listed(file, bo->handle, &listed), 1);
-	igt_assert_eq_u64(listed.size, bo->size);
-	igt_assert_eq(placement_of(file, bo), strcmp(place, "vram") ? SYSTEM : VRAM);
-	igt_assert_f(!strcmp(listed.place, place), "%s, not %s\n", listed.place, place);
-	igt_assert_eq(listed.pinned, 0);
-}
-
-static void test_buffers(void)
-{
-	struct vpfn_bo vram, system;
-	struct listed listed = {};
-	int file = open_other();
-	struct vpfn_leaf leaf;
-	uint64_t bar;
-	void *map;
-
-	igt_assert_eq(find_listed(file, 0, &listed), 0);
-	igt_assert_eq(vpfn_bo_create(file, 3 * VPFN_PAGE, &vram), 0);
-	igt_assert_eq(vpfn_bo_create_in(file, 5 * VPFN_PAGE, SYSTEM, 0, &system), 0);
-	check_listed(file, &vram, "vram");
-	check_listed(file, &system, "system");
-	igt_assert_eq(vpfn_fill(file, &system, 0, 4, 1), 0);
-	check_listed(file, &system, "gart");
-	igt_assert_eq(find_listed(file, 0, &listed), 2);
-
-	/* It is there that the page table finds it. */
-	igt_assert_eq(vpfn_bo_map(file, &vram, &map), 0);
-	vpfn_store(map, 1);
-	igt_assert_eq(vpfn_leaf_from_driver(file, map, &leaf), 0);
-	igt_assert_eq(vpfn_bar_start(file, VRAM_BAR, &bar), 0);
-	igt_assert_eq(find_listed(file, vram.handle, &listed), 1);
-	igt_assert_eq_u64(bar + listed.offset, leaf.pfn * VPFN_PAGE);
-	munmap(map, vram.size);
-
-	igt_assert_eq(vpfn_evict(file), 0);
-	check_listed(file, &vram, "gart");
-	igt_assert_eq(vpfn_fill(file, &vram, 0, 4, 1), 0);
-	check_listed(file, &vram, "vram");
-
-	igt_assert_eq(vpfn_bo_close(file, &vram), 0);
-	igt_assert_eq(find_listed(file, vram.handle, &listed), 0);
-	igt_assert_eq(find_listed(file, 0, &listed), 1);
-	close(file);
-}
-
 /* Pages in use, as the manager sums them up; and whether it has one range of exactly these. */
 static uint64_t vram_used(int file, uint64_t first, uint64_t pages, bool *found)
 {
@@ -435,25 +346,39 @@ static uint64_t vram_used(int file, uint64_t first, uint64_t pages, bool *found)
 	return used;
 }
 
+/* The page of device memory where a buffer begins, from the page table */
+static uint64_t first_vram_page(int file, const struct vpfn_bo *bo)
+{
+	struct vpfn_leaf leaf;
+	uint64_t bar;
+	void *map;
+
+	igt_assert_eq(vpfn_bo_map(file, bo, &map), 0);
+	vpfn_store(map, 1);
+	igt_assert_eq(vpfn_leaf_from_driver(file, map, &leaf), 0);
+	igt_assert_eq(vpfn_bar_start(file, VRAM_BAR, &bar), 0);
+	igt_assert_eq(munmap(map, bo->size), 0);
+	return leaf.pfn - bar / VPFN_PAGE;
+}
+
 static void test_vram(void)
 {
 	const uint64_t pages = 77;
-	struct listed listed;
+	uint64_t before, first;
 	struct vpfn_bo bo;
-	uint64_t before;
 	bool found;
 
 	/* Whatever others have left behind goes first. */
 	igt_assert_eq(vpfn_evict(fd), 0);
 	before = vram_used(fd, 0, 0, &found);
 	igt_assert_eq(vpfn_bo_create(fd, pages * VPFN_PAGE, &bo), 0);
-	igt_assert_eq(find_listed(fd, bo.handle, &listed), 1);
-	igt_assert_eq_u64(vram_used(fd, listed.offset / VPFN_PAGE, pages, &found), before + pages);
+	first = first_vram_page(fd, &bo);
+	igt_assert_eq_u64(vram_used(fd, first, pages, &found), before + pages);
 	igt_assert(found);
 
 	settle(fd, &bo);
 	igt_assert_eq(vpfn_evict(fd), 0);
-	igt_assert_eq_u64(vram_used(fd, listed.offset / VPFN_PAGE, pages, &found), before);
+	igt_assert_eq_u64(vram_used(fd, first, pages, &found), before);
 	igt_assert(!found);
 	igt_assert_eq(vpfn_bo_close(fd, &bo), 0);
 }
@@ -485,7 +410,6 @@ static void test_unprivileged(void)
 	} files[] = {
 		{ "leaf", O_RDONLY },
 		{ "evict", O_WRONLY },
-		{ "buffers", O_RDONLY },
 		{ "vram", O_RDONLY },
 	};
 	char paths[ARRAY_SIZE(files)][64];
@@ -921,8 +845,6 @@ static const struct {
 	{ "fdinfo-active", "fdinfo tells which buffers have work to do.", test_active },
 	{ "fdinfo-engine", "fdinfo's engine time grows for who works, and no more than time does.",
 	  test_engine_time },
-	{ "debugfs-buffers", "The list of buffers agrees with GEM_INFO and with the page table.",
-	  test_buffers },
 	{ "debugfs-vram", "The map of device memory has the buffers that are there.", test_vram },
 	{ "debugfs-evict-bad", "Eviction wants a 1 and nothing else.", test_evict_bad },
 	{ "debugfs-unprivileged", "Only root looks into debugfs.", test_unprivileged },

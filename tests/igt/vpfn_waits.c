@@ -168,14 +168,6 @@ static int read_fdinfo(void *arg)
 	return read_file(path);
 }
 
-static int read_buffers(void *arg)
-{
-	const struct busy *busy = arg;
-	char path[64];
-
-	return -vpfn_debugfs_path(busy->fd, "buffers", path, sizeof(path)) ?: read_file(path);
-}
-
 static int get_info(void *arg)
 {
 	const struct busy *busy = arg;
@@ -228,7 +220,6 @@ static const struct {
 	long nr;	/* where it waits */
 } waits[] = {
 	{ "fdinfo", read_fdinfo, SYS_read },
-	{ "buffers", read_buffers, SYS_read },
 	{ "info", get_info, SYS_ioctl },
 	{ "export", export_buffer, SYS_ioctl },
 	{ "submit", submit_fill, SYS_ioctl },
@@ -267,19 +258,19 @@ static void test_open(void)
 	int err;
 
 	busy_open(&busy, SIZE);
-	igt_assert_eq(vpfn_child_start(&reader, read_buffers, &busy), 0);
+	igt_assert_eq(vpfn_child_start(&reader, read_fdinfo, &busy), 0);
 	igt_assert_eq(vpfn_child_wait(&reader), 0);
 	igt_assert_eq(reader.status, 0);
 
 	busy_debug(&busy);
-	igt_assert_eq(vpfn_child_start(&reader, read_buffers, &busy), 0);
+	igt_assert_eq(vpfn_child_start(&reader, read_fdinfo, &busy), 0);
 	igt_assert_eq(vpfn_child_settle(&reader, SYS_read), 0);
 	igt_assert_eq(vpfn_child_start(&opener, open_card, &busy), 0);
 	err = vpfn_child_wait(&opener);
 
 	busy_end(&busy);
 	busy_end_debug(&busy);
-	igt_assert_f(!err, "a reader of debugfs keeps others from the card\n");
+	igt_assert_f(!err, "a reader of fdinfo keeps others from the card\n");
 	igt_assert_eq(opener.status, 0);
 	igt_assert_eq(vpfn_child_wait(&reader), 0);
 	igt_assert_eq(reader.status, 0);
@@ -767,7 +758,7 @@ int igt_main()
 	igt_subtest("submit-killable")
 		test_submit_killable();
 
-	igt_describe("A reader of debugfs that waits for a buffer keeps no client from the card.");
+	igt_describe("A reader of fdinfo keeps no client from the card while a buffer is reserved.");
 	igt_subtest("open")
 		test_open();
 

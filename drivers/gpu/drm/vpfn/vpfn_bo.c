@@ -386,25 +386,30 @@ static int vpfn_bo_copy(struct ttm_buffer_object *tbo, u64 offset, void *buf, in
  */
 int vpfn_bo_access(struct vpfn_bo *bo, u64 offset, void *buf, int len, bool write)
 {
+	struct vpfn_device *vdev = bdev_to_vpfn_device(bo->tbo.bdev);
 	struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = true };
 	struct ttm_buffer_object *tbo = &bo->tbo;
+	bool blocked = false;
 	int ret, idx;
 
-	ret = vpfn_bo_lock(bo, false);
-	if (ret)
-		return ret;
+	do {
+		ret = vpfn_bo_lock(bo, false);
+		if (ret)
+			return ret;
 
-	if (drm_dev_enter(tbo->base.dev, &idx)) {
-		ret = vpfn_bo_make_visible(bo, &ctx);
-		if (!ret)
-			ret = vpfn_bo_wait_moves(bo, false);
-		if (!ret)
-			ret = vpfn_bo_copy(tbo, offset, buf, len, write);
-		drm_dev_exit(idx);
-	} else {
 		ret = -ENODEV;
-	}
-	dma_resv_unlock(tbo->base.resv);
+		if (drm_dev_enter(tbo->base.dev, &idx)) {
+			ret = vpfn_bo_make_visible(bo, &ctx);
+			if (!ret)
+				ret = vpfn_bo_wait_moves(bo, false);
+			/* vpfn_bo_revoke_vram() may have missed it on its way to VRAM. */
+			blocked = !ret && READ_ONCE(vdev->vram_blocked);
+			if (!ret && !blocked)
+				ret = vpfn_bo_copy(tbo, offset, buf, len, write);
+			drm_dev_exit(idx);
+		}
+		dma_resv_unlock(tbo->base.resv);
+	} while (blocked);
 	return ret;
 }
 

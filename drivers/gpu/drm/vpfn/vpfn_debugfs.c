@@ -5,16 +5,12 @@
 
 #include <linux/debugfs.h>
 #include <linux/fs.h>
-#include <linux/idr.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
 #include <linux/sched/mm.h>
-#include <linux/seq_file.h>
 
-#include <drm/drm_debugfs.h>
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
-#include <drm/drm_gem_ttm_helper.h>
 
 #include "vpfn_drv.h"
 
@@ -84,45 +80,6 @@ static const struct file_operations vpfn_leaf_fops = {
 	.llseek = default_llseek,
 };
 
-/*
- * "buffers": a line for each handle of each DRM file, with the client's id, the handle, the size
- * in bytes, where it lies (vram, gart or system), the offset there, and how often it is pinned.
- * Takes no reservation: drm_open() would wait for the tasks that hold it.
- */
-static int vpfn_buffers_show(struct seq_file *m, void *unused)
-{
-	static const char * const places[] = {
-		[TTM_PL_SYSTEM] = "system",
-		[TTM_PL_TT] = "gart",
-		[TTM_PL_VRAM] = "vram",
-	};
-	struct drm_debugfs_entry *entry = m->private;
-	struct drm_device *drm = entry->dev;
-	struct ttm_buffer_object *tbo;
-	struct drm_gem_object *obj;
-	struct drm_file *file;
-	u64 offset;
-	int handle;
-	u32 place;
-
-	guard(mutex)(&drm->filelist_mutex);
-	list_for_each_entry(file, &drm->filelist, lhead) {
-		guard(spinlock)(&file->table_lock);
-		idr_for_each_entry(&file->object_idr, obj, handle) {
-			tbo = drm_gem_ttm_of_gem(obj);
-			place = vpfn_ttm_place(tbo, &offset);
-			seq_printf(m, "client=%llu handle=%d size=%zu place=%s offset=%#llx pinned=%u\n",
-				   file->client_id, handle, obj->size, places[place], offset,
-				   READ_ONCE(tbo->pin_count));
-		}
-	}
-	return 0;
-}
-
-static const struct drm_debugfs_info vpfn_debugfs_files[] = {
-	{ "buffers", vpfn_buffers_show },
-};
-
 /* "evict": writing 1 moves all that can be moved out of VRAM. */
 static int vpfn_evict_set(void *data, u64 value)
 {
@@ -131,13 +88,18 @@ static int vpfn_evict_set(void *data, u64 value)
 
 	if (value != 1)
 		return -EINVAL;
+	/* What is being freed is room. */
+	ret = vpfn_bo_flush(vdev);
+	if (ret)
+		return ret;
+
 	if (!drm_dev_enter(&vdev->drm, &idx))
 		return -ENODEV;
-
-	/* What is being freed is room; then wait until the engine has left the old places. */
-	ret = vpfn_bo_flush(vdev) ?: vpfn_bo_evict_vram(vdev) ?: vpfn_bo_flush(vdev);
+	ret = vpfn_bo_evict_vram(vdev);
 	drm_dev_exit(idx);
-	return ret;
+
+	/* Wait until the engine has left the old places. */
+	return ret ?: vpfn_bo_flush(vdev);
 }
 
 DEFINE_DEBUGFS_ATTRIBUTE(vpfn_evict_fops, NULL, vpfn_evict_set, "%llu\n");
@@ -148,7 +110,6 @@ void vpfn_debugfs_init(struct drm_minor *minor)
 
 	debugfs_create_file("leaf", 0400, minor->debugfs_root, NULL, &vpfn_leaf_fops);
 	debugfs_create_file_unsafe("evict", 0200, minor->debugfs_root, vdev, &vpfn_evict_fops);
-	drm_debugfs_add_files(minor->dev, vpfn_debugfs_files, ARRAY_SIZE(vpfn_debugfs_files));
 	ttm_resource_manager_create_debugfs(ttm_manager_type(&vdev->bdev, TTM_PL_VRAM),
 					    minor->debugfs_root, "vram");
 	ttm_resource_manager_create_debugfs(ttm_manager_type(&vdev->bdev, TTM_PL_TT),

@@ -83,8 +83,8 @@ struct vpfn_engine {
 	u64 seqno;		/* of the last job in @pending */
 	u32 tail;		/* index of the descriptor after the last one in the ring */
 	u32 head;		/* RING_HEAD when @watchdog last looked */
+	u64 first;		/* seqno of the first pending job then */
 	ktime_t idle_since;	/* end of the last job */
-	bool running;		/* jobs go into the ring; false during suspend and reset */
 	bool wedged;		/* given up for good */
 	bool unplugged;		/* the device is gone for good */
 
@@ -161,6 +161,7 @@ struct vpfn_bo {
 	struct ttm_buffer_object tbo;
 	u32 placement;		/* mask of DRM_VPFN_PLACEMENT_*; zero for an import */
 	u32 flags;		/* mask of DRM_VPFN_GEM_CREATE_* */
+	u32 mem_type;		/* TTM_PL_* after the last move, to be read without locks */
 
 	/*
 	 * errno of the move or the clearing that failed, else 0: the buffer may hold another
@@ -264,7 +265,6 @@ int vpfn_ttm_bo_init(struct vpfn_device *vdev, struct vpfn_bo *bo,
 bool vpfn_ttm_is_vpfn_bo(const struct ttm_buffer_object *tbo);
 u64 vpfn_ttm_addr(const struct ttm_resource *res);
 int vpfn_ttm_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *res);
-u32 vpfn_ttm_place(struct ttm_buffer_object *tbo, u64 *offset);
 
 /* vpfn_bo.c */
 struct vpfn_bo *vpfn_bo_create(struct vpfn_device *vdev, u64 size, u32 placement, u32 flags,

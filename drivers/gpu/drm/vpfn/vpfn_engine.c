@@ -64,9 +64,15 @@ static void vpfn_write(struct vpfn_engine *engine, unsigned int offset, u32 valu
 	writel(value, engine->regs + offset);
 }
 
-/* Expect progress within the timeout from now on. */
+static struct vpfn_job *vpfn_engine_first(struct vpfn_engine *engine)
+{
+	return list_first_entry(&engine->pending, struct vpfn_job, link);
+}
+
+/* Expect progress of the pending jobs within the timeout from now on. */
 static void vpfn_engine_watch(struct vpfn_engine *engine)
 {
+	engine->first = vpfn_engine_first(engine)->seqno;
 	engine->head = vpfn_read(engine, VPFN_REG_RING_HEAD);
 	mod_delayed_work(engine->wq, &engine->watchdog,
 			 msecs_to_jiffies(max(READ_ONCE(timeout_ms), 1)));
@@ -91,10 +97,8 @@ static void vpfn_ring_write(struct vpfn_engine *engine, struct vpfn_job *job)
 
 /**
  * vpfn_engine_run - put a job into the ring
- * @engine: the engine
+ * @engine: the engine, not suspended
  * @job: the job
- *
- * While the engine is suspended the job waits for vpfn_engine_resume().
  *
  * Return: a reference to the job's hardware fence, or an ERR_PTR: -ENODEV after unplug, -EIO
  * if the engine is given up.
@@ -114,12 +118,10 @@ struct dma_fence *vpfn_engine_run(struct vpfn_engine *engine, struct vpfn_job *j
 	job->seqno = ++engine->seqno;
 	dma_fence_init(job->hw_fence, &vpfn_fence_ops, NULL, engine->fence_context, job->seqno);
 	list_add_tail(&job->link, &engine->pending);
-	if (engine->running) {
-		vpfn_ring_write(engine, job);
-		/* Only an idle engine: other jobs must not put the watchdog off. */
-		if (list_is_singular(&engine->pending))
-			vpfn_engine_watch(engine);
-	}
+	vpfn_ring_write(engine, job);
+	/* Only an idle engine: other jobs must not put the watchdog off. */
+	if (list_is_singular(&engine->pending))
+		vpfn_engine_watch(engine);
 	return dma_fence_get(job->hw_fence);
 }
 
@@ -194,7 +196,6 @@ static irqreturn_t vpfn_engine_irq(int irq, void *data)
 /* Reset the engine. Returns false if it does not become idle. */
 static bool vpfn_engine_reset(struct vpfn_engine *engine)
 {
-	engine->running = false;
 	vpfn_write(engine, VPFN_REG_CTRL, VPFN_CTRL_RESET);
 	return vpfn_read(engine, VPFN_REG_STATUS) == 0;
 }
@@ -216,7 +217,6 @@ static void vpfn_engine_start(struct vpfn_engine *engine)
 	vpfn_write(engine, VPFN_REG_CTRL, VPFN_CTRL_ENABLE);
 
 	engine->tail = 0;
-	engine->running = true;
 	list_for_each_entry(job, &engine->pending, link)
 		vpfn_ring_write(engine, job);
 	if (!list_empty(&engine->pending))
@@ -234,7 +234,7 @@ static void vpfn_engine_wedge(struct vpfn_device *vdev)
 /* Describe the state of the engine for a core dump; engine->lock is held. */
 static void vpfn_engine_print(struct vpfn_engine *engine, char *text)
 {
-	const struct vpfn_job *guilty = list_first_entry(&engine->pending, struct vpfn_job, link);
+	const struct vpfn_job *guilty = vpfn_engine_first(engine);
 	static const struct {
 		const char *name;
 		u32 offset;
@@ -304,7 +304,7 @@ static void vpfn_engine_report(struct work_struct *work)
 static void vpfn_engine_recover(struct vpfn_device *vdev, u32 error)
 {
 	struct vpfn_engine *engine = &vdev->engine;
-	struct vpfn_job *guilty = list_first_entry(&engine->pending, struct vpfn_job, link);
+	struct vpfn_job *guilty = vpfn_engine_first(engine);
 	bool idle = vpfn_engine_reset(engine);
 
 	trace_vpfn_reset(guilty->seqno, error, idle);
@@ -330,7 +330,7 @@ static char *vpfn_engine_check(struct vpfn_device *vdev, char *snapshot)
 	struct vpfn_engine *engine = &vdev->engine;
 	u32 error;
 
-	if (engine->unplugged || !engine->running)
+	if (engine->unplugged)
 		return snapshot;
 
 	/* The interrupt may be lost. While its bit is set there is no other one. */
@@ -341,8 +341,10 @@ static char *vpfn_engine_check(struct vpfn_device *vdev, char *snapshot)
 	if (list_empty(&engine->pending))
 		return snapshot;
 
+	/* RING_HEAD alone may have come round to where it was. */
 	error = vpfn_read(engine, VPFN_REG_ERROR);
-	if (error == VPFN_ERROR_NONE && vpfn_read(engine, VPFN_REG_RING_HEAD) != engine->head) {
+	if (error == VPFN_ERROR_NONE && (vpfn_engine_first(engine)->seqno != engine->first ||
+					 vpfn_read(engine, VPFN_REG_RING_HEAD) != engine->head)) {
 		vpfn_engine_watch(engine);
 		return snapshot;
 	}
@@ -444,9 +446,7 @@ int vpfn_engine_resume(struct vpfn_device *vdev)
 
 /**
  * vpfn_engine_suspend - finish what is in the ring and stop the engine
- * @vdev: the device
- *
- * Jobs that come later wait for vpfn_engine_resume().
+ * @vdev: the device; no job is put into the ring before vpfn_engine_resume()
  */
 void vpfn_engine_suspend(struct vpfn_device *vdev)
 {
@@ -463,8 +463,9 @@ void vpfn_engine_suspend(struct vpfn_device *vdev)
 		dma_fence_wait(last, false);
 	dma_fence_put(last);
 
-	guard(spinlock_irqsave)(&engine->lock);
-	vpfn_engine_reset(engine);
+	scoped_guard(spinlock_irqsave, &engine->lock)
+		vpfn_engine_reset(engine);
+	cancel_delayed_work_sync(&engine->watchdog);
 }
 
 /**

@@ -121,7 +121,7 @@ int vpfn_ioctl_gem_info(struct drm_device *drm, void *data, struct drm_file *fil
 	if (!obj)
 		return -ENOENT;
 
-	args->placement = vpfn_ttm_place(drm_gem_ttm_of_gem(obj), NULL) == TTM_PL_VRAM ?
+	args->placement = READ_ONCE(gem_to_vpfn_bo(obj)->mem_type) == TTM_PL_VRAM ?
 			  DRM_VPFN_PLACEMENT_VRAM : DRM_VPFN_PLACEMENT_SYSTEM;
 	args->size = obj->size;
 	drm_gem_object_put(obj);
@@ -154,19 +154,19 @@ void vpfn_show_fdinfo(struct drm_printer *p, struct drm_file *file)
 	struct vpfn_queue *queue = file->driver_priv;
 	struct drm_memory_stats vram = {}, system = {}, *stats;
 	struct drm_gem_object *obj;
+	u32 mem_type;
 	int handle;
-	u32 place;
 
 	spin_lock(&file->table_lock);
 	idr_for_each_entry(&file->object_idr, obj, handle) {
-		place = vpfn_ttm_place(drm_gem_ttm_of_gem(obj), NULL);
-		stats = place == TTM_PL_VRAM ? &vram : &system;
+		mem_type = READ_ONCE(gem_to_vpfn_bo(obj)->mem_type);
+		stats = mem_type == TTM_PL_VRAM ? &vram : &system;
 
 		if (drm_gem_object_is_shared_for_memory_stats(obj))
 			stats->shared += obj->size;
 		else
 			stats->private += obj->size;
-		if (place != TTM_PL_SYSTEM)
+		if (mem_type != TTM_PL_SYSTEM)
 			stats->resident += obj->size;
 		if (!dma_resv_test_signaled(obj->resv, DMA_RESV_USAGE_BOOKKEEP))
 			stats->active += obj->size;

@@ -74,16 +74,23 @@ struct vpfn_queue *vpfn_queue_create(struct vpfn_device *vdev, enum drm_sched_pr
  */
 void vpfn_queue_close(struct vpfn_queue *queue)
 {
+	struct vpfn_desc *descs;
 	struct vpfn_job *job;
 
 	drm_sched_entity_fini(&queue->entity);
 
-	scoped_guard(spinlock, &queue->waiting_lock) {
-		list_for_each_entry(job, &queue->waiting, link) {
-			kvfree(job->descs);
-			job->descs = NULL;
+	do {
+		descs = NULL;
+		scoped_guard(spinlock, &queue->waiting_lock) {
+			job = list_first_entry_or_null(&queue->waiting, struct vpfn_job, link);
+			if (job) {
+				list_del_init(&job->link);
+				swap(job->descs, descs);
+			}
 		}
-	}
+		/* vfree() sleeps. */
+		kvfree(descs);
+	} while (descs);
 	mutex_destroy(&queue->lock);
 	vpfn_queue_put(queue);
 }

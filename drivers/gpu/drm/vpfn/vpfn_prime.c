@@ -96,6 +96,7 @@ static struct sg_table *vpfn_dma_buf_map(struct dma_buf_attachment *attach,
 					 enum dma_data_direction dir)
 {
 	struct vpfn_bo *bo = gem_to_vpfn_bo(attach->dmabuf->priv);
+	struct vpfn_device *vdev = to_vpfn_device(bo->tbo.base.dev);
 	struct ttm_operation_ctx ctx = { .interruptible = true, .gfp_retry_mayfail = true };
 	struct sg_table *sgt;
 	int ret, idx;
@@ -103,14 +104,16 @@ static struct sg_table *vpfn_dma_buf_map(struct dma_buf_attachment *attach,
 	if (!drm_dev_enter(bo->tbo.base.dev, &idx))
 		return ERR_PTR(-ENODEV);
 
-	/* A function reset switches the BAR off. */
-	if (attach->peer2peer && !READ_ONCE(to_vpfn_device(bo->tbo.base.dev)->vram_blocked))
+	if (attach->peer2peer)
 		ret = vpfn_bo_make_visible(bo, &ctx);
 	else
 		ret = vpfn_bo_move_to_tt(bo);
 	/* Only the end of the move tells whether the buffer has its own bytes. */
 	if (!ret)
 		ret = vpfn_bo_wait_moves(bo, true);
+	/* A function reset switches the BAR off; vpfn_bo_revoke_vram() may have missed the move. */
+	if (!ret && bo->tbo.resource->mem_type == TTM_PL_VRAM && READ_ONCE(vdev->vram_blocked))
+		ret = vpfn_bo_move_to_tt(bo) ?: vpfn_bo_wait_moves(bo, true);
 	if (!ret)
 		ret = READ_ONCE(bo->lost);
 

@@ -365,8 +365,8 @@ static int vpfn_submission_reserve(struct vpfn_submission *sub)
 	return ret;
 }
 
-/* Reserve the buffers, describe the job, push it. submit_lock is held for reading. */
-static int vpfn_submission_run_locked(struct vpfn_device *vdev, struct vpfn_submission *sub)
+/* Reserve the buffers, describe the job, push it. submit_lock is held. */
+static int vpfn_submission_run_locked(struct vpfn_submission *sub)
 {
 	const struct vpfn_cmd *end = sub->cmds + sub->args->num_cmds, *cmd;
 	int ret;
@@ -404,15 +404,27 @@ static int vpfn_submission_run(struct vpfn_submission *sub, unsigned int num_des
 
 	if (down_read_killable(&vdev->submit_lock))
 		return -EINTR;
-	ret = vpfn_submission_run_locked(vdev, sub);
+	ret = vpfn_submission_run_locked(sub);
 	up_read(&vdev->submit_lock);
-	if (ret != -ENOSPC)
-		return ret;
+	return ret;
+}
 
-	/* TTM does not evict what other submissions have reserved, nor what is being freed. */
+/*
+ * TTM does not evict what other submissions have reserved, nor what is being freed: wait for that.
+ * Not inside of drm_dev_enter(): buffers are freed when their fences have signalled, which may be
+ * another driver's.
+ */
+static int vpfn_submission_run_again(struct vpfn_submission *sub)
+{
+	struct vpfn_device *vdev = to_vpfn_device(sub->file->minor->dev);
+	int ret = -ENODEV, idx;
+
 	if (vpfn_bo_flush(vdev) || down_write_killable(&vdev->submit_lock))
 		return -EINTR;
-	ret = vpfn_submission_run_locked(vdev, sub);
+	if (drm_dev_enter(&vdev->drm, &idx)) {
+		ret = vpfn_submission_run_locked(sub);
+		drm_dev_exit(idx);
+	}
 	up_write(&vdev->submit_lock);
 	return ret;
 }
@@ -470,6 +482,8 @@ int vpfn_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 		vpfn_queue_leave(file->driver_priv);
 		ret = -ENODEV;
 	}
+	if (ret == -ENOSPC)
+		ret = vpfn_submission_run_again(&sub);
 
 out_free:
 	vpfn_submission_free(&sub);

@@ -90,22 +90,6 @@ u64 vpfn_ttm_addr(const struct ttm_resource *res)
 	return res->mem_type == TTM_PL_TT ? VPFN_GART_START + offset : offset;
 }
 
-/*
- * Where a buffer is at this moment, TTM_PL_SYSTEM if it has no place, and at which @offset. Takes
- * no reservation, so that it never waits: &ttm_device.lru_lock keeps the resource alive, since
- * ttm_resource_fini() takes it.
- */
-u32 vpfn_ttm_place(struct ttm_buffer_object *tbo, u64 *offset)
-{
-	struct ttm_resource *res;
-
-	guard(spinlock)(&tbo->bdev->lru_lock);
-	res = READ_ONCE(tbo->resource);
-	if (offset)
-		*offset = res ? (u64)res->start << PAGE_SHIFT : 0;
-	return res ? res->mem_type : TTM_PL_SYSTEM;
-}
-
 static void vpfn_tt_destroy(struct ttm_device *bdev, struct ttm_tt *ttm)
 {
 	ttm_tt_fini(ttm);
@@ -210,7 +194,7 @@ static bool vpfn_ttm_can_leave_vram(struct vpfn_device *vdev, const struct ttm_r
 {
 	return vpfn_ttm_has_room(vdev, TTM_PL_TT, res->size) ||
 	       ttm_backup_bytes_avail() >= res->size ||
-	       (vpfn_vram_is_visible(vdev, res) &&
+	       (vpfn_vram_is_visible(vdev, res) && !READ_ONCE(vdev->engine.wedged) &&
 		vpfn_ttm_has_room(vdev, TTM_PL_VRAM, res->size));
 }
 
@@ -256,8 +240,8 @@ static void vpfn_ttm_evict_flags(struct ttm_buffer_object *tbo, struct ttm_place
 
 	placement->num_placement = ARRAY_SIZE(vdev->evict_places);
 	placement->placement = vdev->evict_places;
-	/* Only a buffer in the BAR makes room by going to the rest of VRAM. */
-	if (!vpfn_vram_is_visible(vdev, tbo->resource)) {
+	/* Only a buffer in the BAR makes room by going to the rest of VRAM, which takes the engine. */
+	if (!vpfn_vram_is_visible(vdev, tbo->resource) || READ_ONCE(vdev->engine.wedged)) {
 		placement->num_placement--;
 		placement->placement++;
 	}
@@ -377,8 +361,9 @@ static int vpfn_ttm_move_from_tt(struct ttm_buffer_object *tbo, struct ttm_opera
  * R8: TTM has zapped all CPU mappings and holds the reservation, so that no fault can bring
  * them back before the buffer has its new place and the fence of the move.
  */
-static int vpfn_ttm_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_operation_ctx *ctx,
-			 struct ttm_resource *new_res, struct ttm_place *hop)
+static int vpfn_ttm_try_move(struct ttm_buffer_object *tbo, bool evict,
+			     struct ttm_operation_ctx *ctx, struct ttm_resource *new_res,
+			     struct ttm_place *hop)
 {
 	u32 from = tbo->resource ? tbo->resource->mem_type : TTM_PL_SYSTEM;
 	/* Memory that was never touched reads as zeroes. */
@@ -406,6 +391,16 @@ static int vpfn_ttm_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_o
 	*hop = vpfn_ttm_gart_place;
 	hop->flags |= TTM_PL_FLAG_TEMPORARY;
 	return -EMULTIHOP;
+}
+
+static int vpfn_ttm_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_operation_ctx *ctx,
+			 struct ttm_resource *new_res, struct ttm_place *hop)
+{
+	int ret = vpfn_ttm_try_move(tbo, evict, ctx, new_res, hop);
+
+	if (!ret && vpfn_ttm_is_vpfn_bo(tbo))
+		WRITE_ONCE(to_vpfn_bo(tbo)->mem_type, new_res->mem_type);
+	return ret;
 }
 
 /*
