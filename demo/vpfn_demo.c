@@ -249,7 +249,7 @@ static void show_consumers(void)
 	close(env.buffered_fd);
 	close(env.vivid_fd);
 
-	printf("\n2. Who uses the memory of a process: what does he answer on the mapping?\n");
+	printf("\n2. What do consumers of user memory return for the mapping?\n");
 	printf("   %-22s %-10s %-10s %-10s %s\n", "", "pte", "pmd", "pud", "ordinary memory");
 	for (size_t i = 0; i < vpfn_consumer_count; i++)
 		show_consumer(&answers, i);

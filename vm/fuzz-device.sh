@@ -124,7 +124,7 @@ configure() {
 		--disable-docs --disable-tools --disable-install-blobs
 }
 
-# The lock goes with the subshell that a step is: hours of fuzzing hold nobody up
+# The lock goes with the subshell that a step is: hours of fuzzing block no other command
 build() {
 	lock qemu
 	mkdir -p "$work"

@@ -31,7 +31,7 @@ log_directory() {
 }
 
 # Says every 15 seconds that a step is alive. Its sleep is killed with it, so that
-# it does not hold a pipe open which somebody reads to the end.
+# it does not hold a pipe open that another process reads to the end.
 heartbeat() {
 	local log=$1 start=$SECONDS nap='' objects progress=
 
@@ -110,7 +110,7 @@ hash_words() {
 	printf '%s\n' "$@" | sha256sum | cut -c1-16
 }
 
-# hash_tree DIR: tells a tree of somebody's own that changed from one that did not,
+# hash_tree DIR: tells whether a user's tree has changed,
 # by names, sizes and times: reading 100,000 files would take too long.
 hash_tree() {
 	find "$1" -name .git -prune -o -type f -printf '%P %s %T@\n' | LC_ALL=C sort |
@@ -126,7 +126,7 @@ found() {
 	[ -d "$1" ] && touch -c "$1"
 }
 
-# prune KIND...: drops what nobody has used for a month
+# prune KIND...: drops what was not used for a month
 prune() {
 	prune_older 30 "$@"
 }

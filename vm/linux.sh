@@ -56,7 +56,7 @@ sources() {
 }
 
 # Fills the build tree from the source and overlays it. The tree shares its files
-# with the unpacked source, which nobody writes to; a tree of one's own is copied.
+# with the unpacked source, which is not written to; a tree of one's own is copied.
 prepare_tree() {
 	local source=$1 tree=$2
 
@@ -76,7 +76,7 @@ prepare_tree() {
 	"$top/vm/trees.sh" linux "$tree"
 }
 
-# refresh SOURCE TREE: brings over what changed in a tree of somebody's own
+# refresh SOURCE TREE: brings over what changed in a user's tree
 refresh() {
 	(cd "$1" && find . -name .git -prune -o -type f -newer "$2/.vpfn-copied" -print0 2>/dev/null) |
 		tar -C "$1" --null -T - -cf - | tar -C "$2" -xf -

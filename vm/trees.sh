@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # How do our files get into a Linux or a QEMU tree? As a patch series would put them
-# there. The same code serves somebody's own tree and the trees that we build.
+# there. The same code serves a tree of the user's and the trees that we build.
 # usage: trees.sh linux|qemu DIR
 
 . "$(dirname "$0")/lib.sh"
@@ -49,7 +49,7 @@ put_line() {
 }
 
 # put_fragment FRAGMENT FILE: appends it, unless it is there. An older state of the
-# fragment is not recognised: whoever changes one starts from the tree's own file.
+# fragment is not recognised: a change starts from the tree's own file.
 put_fragment() {
 	local fragment=$1 file=$2
 

@@ -106,7 +106,7 @@ struct fuzz_trace {
 	int result;
 };
 
-/* What a thread is doing, for whoever has to say why it does not go on. */
+/* What a thread is doing, for the report of a hang. */
 struct fuzz_progress {
 	pid_t tid;
 	uint64_t number;
@@ -213,7 +213,7 @@ struct fuzz_thread {
 
 	sigjmp_buf jump;
 	bool guarded;
-	uint64_t sink;			/* what a touch reads, so that somebody wants it */
+	uint64_t sink;			/* what a touch reads, so that the compiler keeps it */
 
 	/* Files of the thread's own, one a device, and a place for mappings of them. */
 	int private_fd[FUZZ_DEVICES_MAX];

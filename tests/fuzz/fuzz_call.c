@@ -29,7 +29,7 @@ static size_t mutated_size(struct fuzz_thread *t, size_t size)
  * @request: its number
  *
  * Decides this before the structure is filled, because what cannot come back must not be
- * large: a handle that nobody knows is memory until its file is closed.
+ * large: a handle that is lost is memory until its file is closed.
  */
 void fuzz_call_init(struct fuzz_thread *t, struct fuzz_call *call, unsigned long request)
 {
@@ -120,7 +120,7 @@ int fuzz_call_do(struct fuzz_thread *t, struct fuzz_call *call, int fd, void *ar
  * fuzz_bad_pointer:
  * @t: the calling thread
  *
- * Returns: an address of which nobody can read more than 8 bytes.
+ * Returns: an address with 8 readable bytes and no more.
  */
 uint64_t fuzz_bad_pointer(struct fuzz_thread *t)
 {

@@ -47,7 +47,7 @@ static int op_export(struct fuzz_thread *t)
 
 	size = lseek(args.fd, 0, SEEK_END);
 	if (args.handle != bo.handle || size != (off_t)bo.size) {
-		/* Another buffer than was picked: nobody knows whose memory it is. */
+		/* Another buffer than was picked: its owner is unknown. */
 		close(args.fd);
 		return 0;
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The administrator, who looks at everybody, moves their memory away and changes his mind
+ * The administrator, which reads all files of root, moves memory away and changes settings
  * about the size of leaves.
  */
 #include <dirent.h>
@@ -13,7 +13,7 @@
 #include "fuzz.h"
 #include "vpfn_host.h"
 
-/* A pause between two of his operations, so that the others are not only looked at. */
+/* A pause between two operations, so that the other processes make progress. */
 #define PAUSE_US	10000
 
 static char text[1 << 18];
@@ -28,7 +28,7 @@ static pid_t some_worker(struct fuzz_thread *t)
 	return fuzz_shared->pids[fuzz_below(&t->random, fuzz_shared->processes)];
 }
 
-/* Where a worker looks whether new buffers are zero: nobody else writes there. */
+/* Where a worker looks whether new buffers are zero: no other process writes there. */
 static bool is_window(uint64_t addr)
 {
 	for (unsigned int i = 0; i < fuzz_shared->processes; i++) {
@@ -75,7 +75,7 @@ static int of_device(struct fuzz_thread *t, const char *name)
 	return read_all(path);
 }
 
-/* A buffer of 1 GiB has no place but device memory: nobody may have one meanwhile. */
+/* A buffer of 1 GiB has no place but device memory: no process may have one meanwhile. */
 static int op_evict(struct fuzz_thread *t)
 {
 	unsigned int me = t->process->place + 1;
@@ -91,7 +91,7 @@ static int op_evict(struct fuzz_thread *t)
 	return err;
 }
 
-/* The device sleeps when nobody uses it, and what is in its memory goes elsewhere. */
+/* The device sleeps when it is not in use, and what is in its memory goes elsewhere. */
 static int op_power(struct fuzz_thread *t)
 {
 	const struct fuzz_device *device = some_device(t);
@@ -116,7 +116,7 @@ static int op_power(struct fuzz_thread *t)
 
 /*
  * The device fails: on a descriptor, by saying nothing, by doing nothing. A client's job then
- * fails; a move of somebody's buffer must not.
+ * fails; a move of another client's buffer must not.
  */
 static int op_fault(struct fuzz_thread *t)
 {
@@ -146,7 +146,7 @@ static int op_clients(struct fuzz_thread *t)
 	return of_device(t, "clients");
 }
 
-/* A mapping of his own, for who wants the address of one. */
+/* A mapping of its own, for operations that need the address of one. */
 static void *own_mapping(struct fuzz_thread *t)
 {
 	static void *map;
@@ -315,7 +315,7 @@ static int op_pagemap(struct fuzz_thread *t)
 	return of_mapping(t, "pagemap", 9, false);
 }
 
-/* Workers come and go under his hands: ENOENT, ESRCH and their like. */
+/* Workers come and go meanwhile: ENOENT, ESRCH and similar. */
 static const struct fuzz_op ops[] = {
 	{ "debugfs evict", 15, FUZZ_FAILS, op_evict, { FUZZ_ANY } },
 	{ "fault of the device", 5, FUZZ_BY_HOST, op_fault, {} },

@@ -62,7 +62,7 @@ static int op_exit(struct fuzz_thread *t)
 {
 	if (t->child || fuzz_chance(&t->random, 75))
 		return FUZZ_SKIP;
-	/* Counted here, since nobody returns. */
+	/* Counted here, since the process does not return. */
 	for (unsigned int i = 0; fuzz_op(i); i++) {
 		if (fuzz_op(i)->run == op_exit)
 			__atomic_add_fetch(&fuzz_shared->counts[i].ok, 1, __ATOMIC_RELAXED);

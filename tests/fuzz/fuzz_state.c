@@ -26,7 +26,7 @@ void fuzz_unlock(struct fuzz_thread *t)
 	pthread_mutex_unlock(&t->process->lock);
 }
 
-/* Address space for mappings at fixed addresses, and a page that nobody may touch. */
+/* Address space for mappings at fixed addresses, and a page that no process may touch. */
 static void reserve(struct fuzz_process *p)
 {
 	char *pages;
@@ -92,7 +92,7 @@ void fuzz_state_init(struct fuzz_process *p)
 		furnish(p);
 }
 
-/* Memory. Object 0 is nobody's. */
+/* Memory. Object 0 has no owner. */
 
 static uint64_t huge_share(uint64_t size)
 {
@@ -109,9 +109,9 @@ static uint64_t huge_share(uint64_t size)
  */
 bool fuzz_huge_get(unsigned int owner)
 {
-	uint32_t nobody = 0;
+	uint32_t none = 0;
 
-	return __atomic_compare_exchange_n(&fuzz_shared->huge_owner, &nobody, owner, false,
+	return __atomic_compare_exchange_n(&fuzz_shared->huge_owner, &none, owner, false,
 					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 

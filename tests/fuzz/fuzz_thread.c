@@ -164,7 +164,7 @@ static void caught(int sig)
 	signal(sig, SIG_DFL);
 }
 
-/* Wakes whoever sleeps in the kernel. */
+/* Wakes threads that sleep in the kernel. */
 static void interrupted(int sig)
 {
 	(void)sig;

@@ -17,7 +17,7 @@
 /* A job does no more than this, unless a field was replaced. */
 #define JOB_BYTES	(8ull << 20)
 
-/* Jobs that may wait: whoever gives the engine more waits for it. */
+/* Jobs that may wait: another submission waits. */
 #define PENDING_BYTES	(64ull << 20)
 #define PENDING_JOBS	64
 
@@ -270,7 +270,7 @@ static const void *bad_part(const struct job *job, const struct drm_vpfn_submit 
 	    args->num_out_syncs > DRM_VPFN_SUBMIT_SYNCS_MAX)
 		return args;
 
-	/* Only where the arrays are our own can nobody have changed them. */
+	/* No other process can have changed arrays of our own. */
 	*size = sizeof(job->cmds[0]);
 	for (unsigned int i = 0; i < args->num_cmds; i++) {
 		if (args->cmds == (uintptr_t)job->cmds && cmd_is_bad(&job->cmds[i]))

@@ -44,7 +44,7 @@ int vpfn_map(int fd, uint64_t offset, uint64_t len, int prot, void **map);
 int vpfn_map_at(int fd, uint64_t offset, uint64_t len, void *addr, int flags, void **map);
 int vpfn_bo_map(int fd, const struct vpfn_bo *bo, void **map);
 
-/* Address space of the caller's own, in which MAP_FIXED can hurt nobody. */
+/* Address space of the caller's own, in which MAP_FIXED is harmless. */
 int vpfn_reserve(uint64_t len, uint64_t align, void **area);
 
 #endif

@@ -19,7 +19,7 @@
 #define DEVICES	"/sys/bus/pci/devices/"
 #define DRIVER	"/sys/bus/pci/drivers/vpfn/"
 
-/* Whoever waits this long waits for something that will not happen. */
+/* A longer wait is for something that will not happen. */
 #define LOOKS		3000
 #define LOOK_EACH_NS	(20 * 1000 * 1000)
 

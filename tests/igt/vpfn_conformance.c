@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * Who takes hold of the memory of a process, and what does he answer on the mappings of any
- * driver? Each user is asked on each source of mappings that the machine has. The answers are
- * the rows and columns of a table; what is expected follows from how the source maps its memory,
- * and where an answer differs from that, the table of exceptions says why.
+ * What do consumers of user memory return for the mappings of any driver? Each consumer is called
+ * on each source of mappings that the machine has. The results are the rows and columns of a table;
+ * what is expected follows from how the source maps its memory, and where a result differs from
+ * that, the table of exceptions says why.
  *
  * Nothing here needs vpfn. On a machine of one's own, --run-subtest dumb-buffer asks about the
  * drivers of its cards.
@@ -178,7 +178,7 @@ static int expected_answer(const struct vpfn_user *user)
 
 /*
  * Whether a debugger sees memory that has no pages is up to vm_operations_struct.access, which
- * nobody can see from outside. Of a driver that has a kind of its own the answer is known.
+ * cannot be seen from outside. Of a driver that has a kind of its own the answer is known.
  */
 static bool may_lack_access(const struct vpfn_user *user)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Who reads and writes the memory of a process, and what does he answer?
+ * What do consumers of user memory return?
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -223,7 +223,7 @@ static int queue_buffer(int fd, void *addr, size_t len)
 	if (err)
 		return err;
 
-	/* A frame that does not fit is refused before anybody looks at the memory. */
+	/* A frame that does not fit is refused before the memory is looked up. */
 	if (format.fmt.pix.sizeimage > len)
 		return -EMSGSIZE;
 	return vivid_ioctl(fd, VIDIOC_QBUF, &buffer);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who reads and writes the memory of a process, and what does he answer? Each consumer
+ * What do consumers of user memory return? Each consumer
  * takes some memory and returns 0 or the negative errno of the kernel's answer. A consumer that
  * claims success has moved the right bytes: if not, it returns -EBADMSG.
  *

@@ -69,7 +69,7 @@ static int create_stable(struct vpfn_disk *stable)
 #define BLOCK_WITHOUT		{ "read-hole", "write-append" }
 
 /*
- * Before anybody looks at the memory, a write of a file answers EAGAIN to RWF_NOWAIT if a clock
+ * Before the memory is looked up, a write of a file answers EAGAIN to RWF_NOWAIT if a clock
  * has ticked, so that the file's times must change: generic_update_time(), fs/inode.c, or the
  * file system's own, xfs_vn_update_time() and btrfs_update_time().
  */
@@ -239,7 +239,7 @@ static void test_store(const struct store *store)
 	vpfn_disk_remove(&disk);
 }
 
-/* A mapping that nobody has touched: the refusal does not depend on what is mapped. */
+/* An untouched mapping: the refusal does not depend on what is mapped. */
 static void test_untouched(int file, enum vpfn_level level)
 {
 	struct vpfn_view *view = &views.of[level];

@@ -141,7 +141,7 @@ int vpfn_disk_create_loop(struct vpfn_disk *disk)
 	if (control < 0)
 		return -errno;
 
-	/* Somebody else may have taken it meanwhile: then it is busy. */
+	/* It may have been taken meanwhile: then it is busy. */
 	do {
 		n = ioctl(control, LOOP_CTL_GET_FREE);
 		snprintf(device, sizeof(device), LOOP_PREFIX "%d", n);
@@ -157,7 +157,8 @@ int vpfn_disk_create_loop(struct vpfn_disk *disk)
  * vpfn_disk_want_stable_writes:
  * @disk: the disk, not mounted
  *
- * Lets the disk want that nobody changes memory while it writes it, as one with checksums does.
+ * Makes the disk demand that memory does not change while it is written, as disks with checksums
+ * do.
  *
  * Returns: 0 or a negative errno.
  */
@@ -239,7 +240,7 @@ static void remove_null_blk(const struct vpfn_disk *disk)
 
 /**
  * vpfn_disk_remove:
- * @disk: the disk; whatever there is of it goes, unless somebody has a file open on it
+ * @disk: the disk; whatever there is of it goes, unless a file is open on it
  */
 void vpfn_disk_remove(struct vpfn_disk *disk)
 {

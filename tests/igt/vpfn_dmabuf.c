@@ -93,7 +93,7 @@ int vpfn_dmabuf_get_fence(int dmabuf, uint32_t flags, int *sync_file)
 /**
  * vpfn_dmabuf_add_fence:
  * @dmabuf: a dma-buf
- * @flags: DMA_BUF_SYNC_READ or DMA_BUF_SYNC_WRITE: what somebody does until the fence signals
+ * @flags: DMA_BUF_SYNC_READ or DMA_BUF_SYNC_WRITE: the access that goes on until the fence signals
  * @sync_file: the file of the fence
  *
  * Returns: 0 or a negative errno.

@@ -19,7 +19,7 @@ int vpfn_dmabuf_sync(int dmabuf, uint64_t flags);
 int vpfn_dmabuf_get_fence(int dmabuf, uint32_t flags, int *sync_file);
 int vpfn_dmabuf_add_fence(int dmabuf, uint32_t flags, int sync_file);
 
-/* A dma-buf of somebody else's, and a mapping that did not come about through it. */
+/* Another driver's dma-buf, and a mapping that was not made through it. */
 struct vpfn_foreign {
 	int dmabuf;
 	uint64_t size;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Who pays for device memory? The dmem controller of cgroups: what is charged, who has to go when
- * a group reaches its limit, and that nobody loses a byte.
+ * a group reaches its limit, and that no byte is lost.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -459,7 +459,7 @@ static const struct {
 	{ "exit", "The charge of a process ends with it.", test_exit },
 	{ "limit", "A group at its limit evicts buffers of its own, and nothing is lost.",
 	  test_limit },
-	{ "no-limit", "Without a limit nobody is evicted where there is room.", test_no_limit },
+	{ "no-limit", "Without a limit nothing is evicted where there is room.", test_no_limit },
 	{ "limit-refuses", "What is larger than the limit goes elsewhere, or is refused.",
 	  test_limit_refuses },
 	{ "lower", "A limit below what a group has takes the rest back at once.",

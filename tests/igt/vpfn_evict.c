@@ -168,8 +168,8 @@ static void test_evict(enum vpfn_level level)
 }
 
 /*
- * There is no room for what was evicted: a touch evicts nobody else, but takes what system memory
- * has. Where it took a page table the leaf cannot be larger again, in that mapping (rule 4).
+ * There is no room for what was evicted: a touch evicts no other buffer, but takes what system
+ * memory has. Where it took a page table the leaf cannot be larger again, in that mapping (rule 4).
  */
 static void test_evicted_for_good(void)
 {
@@ -390,7 +390,7 @@ static void test_exhaust(void)
 	igt_assert(set.bytes > arena.vram);
 	igt_assert(set.bytes + hog.size <= arena.vram + room + VPFN_LARGE);
 
-	/* Neither use of what there is kills anybody; it works, or it says why not. */
+	/* Neither use of what there is kills a process; it works, or it says why not. */
 	for (unsigned int i = 0; i < set.count; i += 7) {
 		int signal;
 
@@ -428,7 +428,7 @@ static const struct {
 	  test_swap_mapped },
 	{ "reach-without-room", "A touch needs no room in system memory while there is some in device memory.",
 	  test_reach_without_room },
-	{ "evicted-for-good", "A touch evicts nobody; there may be no GiB leaf then, until there is room.",
+	{ "evicted-for-good", "A touch evicts nothing; there may be no GiB leaf then, until there is room.",
 	  test_evicted_for_good },
 	{ "exhaust", "When all memory is taken, the next one is refused and nothing is lost.",
 	  test_exhaust },
@@ -471,7 +471,7 @@ int igt_main()
 		}
 	}
 
-	igt_describe("What has been swapped out comes back for whoever looks.");
+	igt_describe("What has been swapped out comes back for each kind of access.");
 	igt_subtest_with_dynamic("swap") {
 		for_each_vpfn_observer(by) {
 			igt_dynamic(vpfn_observer_name(by))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * A special entry has a pfn and no page: nobody can hold on to what is behind it. Some users of
+ * A special entry has a pfn and no page: a consumer cannot take a reference to it. Some users of
  * memory follow the entry all the same, take the pfn, and let others have at it: a virtual
  * machine, or a device behind an IOMMU. They get the right bytes; the question is what they get
  * once the buffer has moved.
@@ -62,18 +62,18 @@ static char *dma_aside;
 /**
  * struct follower - who follows special entries
  * @name: as subtests have it
- * @on_system: his answer on system memory behind special entries
- * @on_read_only: his answer to a write where the mapping allows none, while its leaf is there
- * @on_tracked: his answer where it does, but its leaf does not yet
- * @stale: whether he goes on to use memory that the buffer has left
- * @by_leaf: whether he can be asked what size of entries he has made
- * @aside: where he has ordinary memory
- * @free: where he has none, and takes a mapping of any size
+ * @on_system: its result on system memory behind special entries
+ * @on_read_only: its result of a write where the mapping allows none, while the leaf is there
+ * @on_tracked: its result where the mapping allows it, but the leaf does not yet
+ * @stale: whether it goes on to use memory that the buffer has left
+ * @by_leaf: whether it tells the size of the entries that it has made
+ * @aside: where it has ordinary memory
+ * @free: where it has none, and takes a mapping of any size
  * @require: skips if this machine has none
- * @open: gets him; @close is his end
+ * @open: opens it; @close closes it
  * @memory: what is at @aside
- * @map: gives him memory at @free, to read and perhaps to write; returns his answer
- * @copy: has him copy between two of his addresses; returns his answer
+ * @map: gives it memory at @free, to read and perhaps to write; returns its result
+ * @copy: makes it copy between two of its addresses; returns its result
  */
 struct follower {
 	const char *name;
@@ -115,7 +115,7 @@ static void give_card_back(int sig)
 	vpfn_vfio_unbind(card);
 }
 
-/* The second card, once and for all: whoever asks first takes it from its driver. */
+/* The second card, once and for all: the first caller takes it from its driver. */
 static void require_dma(void)
 {
 	char name[VPFN_PCI_NAME];
@@ -255,7 +255,7 @@ static void open_follower(const struct follower *follower)
 }
 
 /*
- * His answer to a read at @at, where the pattern of @seed must be. The bytes come into ordinary
+ * Its result of a read at @at, where the pattern of @seed must be. The bytes come into ordinary
  * memory that had none of them.
  */
 static int see(const struct follower *follower, uint64_t at, uint64_t seed)
@@ -271,14 +271,14 @@ static int see(const struct follower *follower, uint64_t at, uint64_t seed)
 	return memcmp(follower->memory(), expected, VPFN_TARGET_LEN) ? -EBADMSG : 0;
 }
 
-/* His answer to a write of the pattern of @seed. Who asks has to look for it. */
+/* Its result of a write of the pattern of @seed. The caller checks the bytes. */
 static int put(const struct follower *follower, uint64_t at, uint64_t seed)
 {
 	vpfn_target_pattern(seed, follower->memory());
 	return follower->copy(at, follower->aside);
 }
 
-/* His answer when he reads the target, which has a new pattern, and writes it, at @at. */
+/* Its result when it reads the target, which has a new pattern, and writes it, at @at. */
 static int follow(const struct follower *follower, const struct vpfn_target *target, uint64_t at)
 {
 	int err;
@@ -303,7 +303,7 @@ static void assert_ordinary(const struct follower *follower)
 	igt_assert_eq(answer, 0);
 }
 
-/* Of the sizes above a page he has that of the leaf, and no other. */
+/* Of the sizes above a page it has that of the leaf, and no other. */
 static void assert_followed_by(const struct follower *follower, enum vpfn_level level)
 {
 	long count;
@@ -364,7 +364,7 @@ static void test_place(const struct follower *follower, int on_vram, int on_syst
 	follower->close();
 }
 
-/* Another mapping of the scene's buffer, which nobody has touched. */
+/* Another mapping of the scene's buffer, which is untouched. */
 static char *map_again(const struct vpfn_view *view, int prot)
 {
 	void *map;
@@ -373,7 +373,7 @@ static char *map_again(const struct vpfn_view *view, int prot)
 	return map;
 }
 
-/* He has to bring the leaf: a fault like any other, by fixup_user_fault(). */
+/* It has to bring the leaf: a fault like any other, by fixup_user_fault(). */
 static void test_untouched(const struct follower *follower, struct vpfn_scene *scene)
 {
 	const struct vpfn_view *view = &scene->view;
@@ -393,7 +393,7 @@ static void test_untouched(const struct follower *follower, struct vpfn_scene *s
 	munmap(map, view->bo.size);
 }
 
-/* He may read where the process may, and writes no more than it can. */
+/* It may read where the process may, and cannot write where the process cannot. */
 static void test_read_only(const struct follower *follower, struct vpfn_scene *scene)
 {
 	const struct vpfn_view *view = &scene->view;
@@ -455,7 +455,7 @@ static void test_tracked(const struct follower *follower, struct vpfn_scene *sce
 	igt_assert_eq(answer, follower->on_tracked);
 	follower->close();
 
-	/* The process writes, and nobody minds any more. */
+	/* The process may write now. */
 	for (uint64_t at = 0; at < VPFN_TARGET_LEN; at += VPFN_PAGE)
 		vpfn_store(target + at, at);
 	open_follower(follower);
@@ -529,7 +529,7 @@ static bool has_pfn(int file, const struct vpfn_bo *bo, uint64_t pfn, uint64_t *
 /* The place may lie behind a GiB of free memory. */
 #define MAX_TRIES	2048
 
-/* Another client, whom the driver gives the memory that is free now: his site is at @pfn. */
+/* Another client, which gets the memory that is free now: its buffer is at @pfn. */
 static void site_open_at(struct site *site, uint64_t size, uint64_t pfn)
 {
 	struct vpfn_bo tries[MAX_TRIES];
@@ -558,10 +558,10 @@ static void evict(const struct vpfn_bo *bo)
 }
 
 /*
- * The buffer leaves its place while he has it, and a buffer of another client gets the place.
- * Whom do his accesses reach? This is what 7.3 does, for better (KVM) or for worse (type1): a
- * kernel in which type1 no longer reaches the other client fails here, and this test is then to
- * be changed.
+ * The buffer leaves its place while the consumer has it, and a buffer of another client gets the
+ * place. What do the consumer's accesses reach? This is what 7.3 does, correctly (KVM) or not
+ * (type1): a kernel in which type1 no longer reaches the other client fails here, and this test is
+ * then to be changed.
  */
 static void test_move(const struct follower *follower, const struct vpfn_place *place)
 {

@@ -245,7 +245,7 @@ static bool sees_display(uint64_t oldest)
 }
 
 /*
- * The camera before the display takes a frame that is on it, while nobody changes any of them.
+ * The camera before the display takes a frame that is on it, while none of them changes.
  * The display gives back its frames in order, but for the last one.
  */
 static void test_output(const struct access *access, uint32_t placement)

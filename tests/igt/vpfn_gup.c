@@ -17,7 +17,7 @@
 #include "vpfn_uring.h"
 #include "vpfn_users.h"
 
-IGT_TEST_DESCRIPTION("Who wants the pages of a mapping, and what he gets.");
+IGT_TEST_DESCRIPTION("What consumers of pages get from a mapping.");
 
 #define MATRIX	"vpfn_gup"
 
@@ -48,8 +48,8 @@ static void test_count(void)
 }
 
 /*
- * Ranges of which one half is ordinary memory. Whoever reports how much he got has to stop between
- * the halves; whoever needs all of it gets nothing, and lets go of the half that he could have.
+ * Ranges of which one half is ordinary memory. A consumer that reports a length has to stop between
+ * the halves; one that needs all of it gets nothing, and releases the half that it could have.
  */
 #define HALF	(2 * VPFN_PAGE)
 #define RANGE	(2 * HALF)
@@ -179,11 +179,11 @@ static ssize_t take_by_io_uring(char *range)
 	return err ?: (ssize_t)RANGE;
 }
 
-/* Each takes as much as he can of a range, and says how much it was or why it was nothing. */
+/* Each takes as much as it can of a range, and returns the length or an errno. */
 static const struct taker {
 	const char *name;
 	ssize_t (*take)(char *range);
-	ssize_t in_part;	/* what he takes of a range of which he can have the first half */
+	ssize_t in_part;	/* what it takes of a range of which it can have the first half */
 } takers[] = {
 	{ "get_user_pages", take_get, HALF },
 	{ "get_user_pages_fast", take_get_fast, HALF },
@@ -276,7 +276,7 @@ static void run_into(const struct taker *taker, const struct vpfn_scene *scene,
 	vpfn_assert_level(fd, framed->map, scene->view.level);
 }
 
-/* The mapping is the first half: nobody comes to the second one. */
+/* The mapping is the first half: no consumer gets to the second one. */
 static void run_out(const struct taker *taker, const struct vpfn_scene *scene,
 		    const struct framed *framed)
 {

@@ -170,7 +170,7 @@ static void test_memory(void)
 	check_account(file, "vram", (struct account) { .total = a, .resident = a });
 	check_account(file, "system", (struct account) {});
 
-	/* System memory is there when somebody uses it. */
+	/* System memory is allocated at first use. */
 	igt_assert_eq(vpfn_bo_create_in(file, b, SYSTEM, 0, &system), 0);
 	check_account(file, "system", (struct account) { .total = b });
 	igt_assert_eq(vpfn_bo_map(file, &system, &map), 0);
@@ -401,7 +401,7 @@ static void test_evict_bad(void)
 	igt_assert_eq(vpfn_bo_close(fd, &bo), 0);
 }
 
-/* What root may look into, and change, nobody else may. */
+/* Files for root alone. */
 static void test_unprivileged(void)
 {
 	static const struct {

@@ -13,7 +13,7 @@
 
 #include "vpfn_bo.h"
 
-/* Longer than any job takes on a slow machine, recovery included: whoever waits it out hangs. */
+/* Longer than any job takes on a slow machine, recovery included: a longer wait is a hang. */
 #define VPFN_LONG_NS	(60ll * 1000 * 1000 * 1000)
 
 struct drm_vpfn_cmd vpfn_cmd_fill(const struct vpfn_bo *dst, uint64_t offset, uint64_t len,

@@ -131,7 +131,7 @@ static int stopped(struct borrower *borrower, pid_t pid, int status)
 	if (err)
 		return err;
 
-	/* Somebody else may have killed it. */
+	/* It may have been killed. */
 	if (trace(how_to_go_on(borrower, pid), pid, NULL, (void *)sig) && errno != ESRCH)
 		return -errno;
 	return 0;

@@ -520,7 +520,7 @@ static void test_unbind_debugged(void)
 
 /*
  * A job outlives its file while it waits for others. It belongs to a scheduler that must be there
- * when the wait is over, though nobody else has the device any more.
+ * when the wait is over, though no other client has the device any more.
  */
 static void test_unbind_waited(void)
 {
@@ -853,7 +853,7 @@ static void test_reset_unbound(void)
 	munmap(registers, VPFN_PAGE);
 	igt_assert_eq(vpfn_card_set(small_name, "enable", "0"), 0);
 
-	/* What somebody has left in the registers does not matter to the driver. */
+	/* What is left in the registers does not matter to the driver. */
 	igt_assert_eq(vpfn_card_bind(small_name), 0);
 	check_works(small_name);
 }
@@ -1500,7 +1500,7 @@ static void hoard_drop(struct hoard *hoard)
 	close(hoard->fd);
 }
 
-/* Whoever cannot save everything does not go to sleep. */
+/* A device that cannot save everything does not go to sleep. */
 static void test_sleep_refused(void)
 {
 	struct hoard hoard;
@@ -1771,7 +1771,7 @@ static const struct {
 	  test_surprise_unbind },
 	{ "module-after-unbind", "The module stays until the last user of a dead device goes.",
 	  test_module_after_unbind },
-	{ "reset-unbound", "A function reset while nobody drives the device.",
+	{ "reset-unbound", "A function reset while no driver is bound.",
 	  test_reset_unbound },
 	{ "reset", "A function reset while the engine has work.", test_reset_bound },
 	{ "reset-hung", "A function reset while the engine hangs.", test_reset_hung },

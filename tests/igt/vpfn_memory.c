@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Where do buffers lie, and does anybody notice? Placements, what a new buffer holds, and device
+ * Where do buffers lie? Placements, what a new buffer holds, and device
  * memory that the CPU cannot see.
  */
 #include <errno.h>
@@ -168,14 +168,14 @@ static void test_placement_both(void)
 	struct vpfn_set set = { .arena = &arena };
 	struct vpfn_bo last;
 
-	/* While there is room, in device memory; then elsewhere, and nobody has to go for it. */
+	/* While there is room, in device memory; then elsewhere, without an eviction. */
 	vpfn_set_fill_vram(&set);
 	create(VPFN_LARGE, VRAM | SYSTEM, 0, &last);
 	igt_assert_eq(vpfn_where(arena.fd, &last), SYSTEM);
 	igt_assert_eq_u64(vpfn_set_in_vram(&set), set.bytes);
 	vpfn_bo_close(arena.fd, &last);
 
-	/* For one that may lie nowhere else, somebody goes. */
+	/* For one that may lie nowhere else, another one is evicted. */
 	create(VPFN_LARGE, VRAM, 0, &last);
 	igt_assert_eq(vpfn_where(arena.fd, &last), VRAM);
 	igt_assert(vpfn_set_in_vram(&set) <= set.bytes - MIB);
@@ -633,7 +633,7 @@ static const struct {
 	const char *describe;
 	void (*run)(void);
 } tests[] = {
-	{ "create-bad-placement", "No buffer without a placement, or for one that nobody knows.",
+	{ "create-bad-placement", "No buffer without a placement, or with an unknown one.",
 	  test_create_bad_placement },
 	{ "create-bad-flags", "No buffer for an unknown flag or a pad that is not zero.",
 	  test_create_bad_flags },
@@ -675,7 +675,7 @@ int igt_main()
 			test_scattered_leaves();
 	}
 
-	igt_describe("A new buffer reads as zeroes, whoever looks and whatever was there before.");
+	igt_describe("A new buffer reads as zeroes by each way, whatever was there before.");
 	igt_subtest_with_dynamic("zeroes") {
 		for (unsigned int i = 0; i < ARRAY_SIZE(corners); i++) {
 			igt_dynamic(corners[i].name)

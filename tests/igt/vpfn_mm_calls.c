@@ -5,7 +5,7 @@
  * cost a byte, nor a leaf that the call has no need to split.
  *
  * What can be asked of a piece of any mapping is in vpfn_users_mm.c and vpfn_users_look.c; here is
- * what needs a mapping of its own, or one that nobody has touched.
+ * what needs a mapping of its own, or an untouched one.
  */
 #include <elf.h>
 #include <errno.h>
@@ -61,7 +61,7 @@ static uint64_t count_resident(void *map, uint64_t size)
 }
 
 /*
- * populate: a mapping that nobody has touched stays so. Without the control, a call that populates
+ * populate: an untouched mapping stays untouched. Without the control, a call that populates
  * nothing anywhere would pass.
  */
 
@@ -709,7 +709,7 @@ static const struct {
 	  control_smaps, test_smaps },
 	{ "walk", "Who walks the page tables keeps the leaves, or the next touch has them back.",
 	  NULL, test_walk },
-	{ "thp", "Whoever forbids huge pages to a mapping or a process gets small leaves.",
+	{ "thp", "A mapping or a process that forbids huge pages gets small leaves.",
 	  control_thp, test_thp },
 	{ "core-dump", "A core dump has nothing of the mapping, and all of the rest.",
 	  control_core_dump, test_core_dump },

@@ -174,7 +174,7 @@ struct shared {
 
 enum kind {
 	RESERVED,		/* anonymous memory without any access */
-	ANONYMOUS,		/* anonymous memory that nobody writes */
+	ANONYMOUS,		/* anonymous memory without writers */
 	BUFFER,
 };
 
@@ -243,8 +243,8 @@ static struct task tasks[VPFN_WRITERS];
 static unsigned int num_tasks;
 
 /*
- * A hole in an arena is nobody's: whoever has one, holds the lock shared, and who asks for memory
- * anywhere holds it alone. Forks of threads do not use it.
+ * A hole in an arena has no owner: a thread with one holds the lock shared, and one that asks for
+ * memory anywhere holds it alone. Forks of threads do not use it.
  */
 static pthread_rwlock_t hole_lock = PTHREAD_RWLOCK_INITIALIZER;
 
@@ -1225,7 +1225,7 @@ static void step_read_maps(struct task *task)
 	close(file);
 }
 
-/* Special entries are nothing that anybody could find a page by. */
+/* Special entries lead to no page. */
 static void step_pagemap(struct task *task)
 {
 	const uint64_t present = 1ull << 63, frame = (1ull << 55) - 1;
@@ -1402,7 +1402,7 @@ static void step_leaf(struct task *task)
 		check_leaf(task, segment, site);
 }
 
-/* Faults in another thread's arena, at the place where that is at work; nobody knows of what. */
+/* Faults in another thread's arena, at the place where that is at work; the content is unknown. */
 static void step_intrude(struct task *task)
 {
 	const struct task *other = &tasks[pick(task, num_tasks)];

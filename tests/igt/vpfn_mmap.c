@@ -882,7 +882,7 @@ static void check_ptrace_at(struct vpfn_view *view, uint64_t border)
 
 static void test_ptrace(struct vpfn_view *view)
 {
-	/* Nobody has touched this mapping, and ptrace does not map anything either. */
+	/* This mapping is untouched, and ptrace does not map anything either. */
 	igt_assert_eq_u64(vpfn_pattern_check_by_ptrace(&view->pattern, view->map, 0,
 						       view->bo.size), view->bo.size);
 	vpfn_assert_level(fd, view->map, VPFN_NONE);
@@ -951,7 +951,7 @@ static const struct {
 	{ "create-bad-flags", "No buffer for an unknown flag.", test_create_bad_flags },
 	{ "create-bad-size", "No buffer of no, an odd or an impossible size.",
 	  test_create_bad_size },
-	{ "bad-handle", "A handle of nobody, of another file or of the past is refused.",
+	{ "bad-handle", "An unknown, foreign or closed handle is refused.",
 	  test_bad_handle },
 	{ "info", "Size and placement of a buffer, and arguments that must be zero.", test_info },
 	{ "map-private", "Copy-on-write mappings are refused.", test_map_private },

@@ -195,7 +195,7 @@ uint32_t vpfn_content_crc(const struct vpfn_content *content, uint64_t from, uin
  * @fd: DRM file descriptor
  * @meter: the meter
  *
- * The checksums go to system memory, which nobody moves and the CPU reads fast.
+ * The checksums go to system memory, which does not move and the CPU reads fast.
  *
  * Returns: 0 or a negative errno.
  */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Buffers move while somebody uses them: the CPU in the middle of a fault, jobs that have not
+ * Buffers move while they are in use: the CPU in the middle of a fault, jobs that have not
  * run yet, mappings that come and go, other processes.
  */
 #include <errno.h>
@@ -317,10 +317,10 @@ static void test_touch_vma_lock(void)
 static int run_late_fault(void *arg)
 {
 	struct late_touch *fault = arg;
-	uint32_t nobody = 0;
+	uint32_t none = 0;
 
 	wait_for_moment(fault);
-	return syscall(SYS_futex, &nobody, FUTEX_WAKE_OP_PRIVATE, 0, 0, fault->addr,
+	return syscall(SYS_futex, &none, FUTEX_WAKE_OP_PRIVATE, 0, 0, fault->addr,
 		       FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 1)) < 0 ? -errno : 0;
 }
 
@@ -362,7 +362,7 @@ static const struct fault_order fault_orders[] = {
 			{ false, 1, VPFN_PMD, VPFN_PTE },
 		},
 	}, {
-		/* Somebody has the buffer reserved, and the leaf is large all the same. */
+		/* The buffer is reserved, and the leaf is large all the same. */
 		"reserved", {
 			{ true, 0, VPFN_PTE, VPFN_PTE },
 			{ false, 1, VPFN_PMD, VPFN_PMD },
@@ -370,7 +370,7 @@ static const struct fault_order fault_orders[] = {
 	},
 };
 
-/* A worker that waits for the buffer, or for what whoever has it reserved waits for. */
+/* A worker that waits for the buffer, or for what the holder of its reservation waits for. */
 static void let_wait(struct vpfn_thread *worker, atomic_bool *go)
 {
 	*go = true;
@@ -514,7 +514,7 @@ static void test_killed(void)
 /*
  * A job that waits, a move that waits for it, and a job of another file, before or after the
  * move, that is ordered by the buffer alone. "first" writes or reads @x, "second" the other.
- * @next gets the place that @x leaves: nobody may write there who comes too late.
+ * @next gets the place that @x leaves: no late job may write there.
  */
 static void run_ordered(struct drm_vpfn_cmd first, struct drm_vpfn_cmd second, int second_file,
 			bool evict_first, const struct vpfn_bo *x, struct vpfn_bo *next)
@@ -681,7 +681,7 @@ static void test_fault_race(enum vpfn_level level)
 
 		igt_assert_eq(err, 0);
 		igt_assert_eq(vpfn_bo_placement(race.fd, &race.bo, &placement), 0);
-		/* Whoever wants a PUD leaf brings it back before one can look. */
+		/* A fault that wants a PUD leaf brings it back before GEM_INFO is called. */
 		moved += large ? !err : placement == SYSTEM;
 		igt_assert_eq(vpfn_copy(race.fd, &copy, 0, &race.bo, 0, VPFN_PAGE), 0);
 		rounds++;

@@ -111,7 +111,7 @@ static bool is_done(int file, uint32_t sync)
 	return !drmSyncobjWait(file, &sync, 1, 0, 0, NULL);
 }
 
-/* A later job of somebody else is done: whatever could run before it is done, too. */
+/* Another client's later job is done: whatever could run before it is done, too. */
 static void let_engine_pass(void)
 {
 	int bystander = open_client();
@@ -404,7 +404,7 @@ static int waiter_end(struct waiter *waiter)
 	return waiter->err;
 }
 
-/* A thread waits for a point that nobody has submitted anything for. */
+/* A thread waits for a point without a submission. */
 static void test_wait_before_submit(void)
 {
 	int file = open_client();
@@ -532,7 +532,7 @@ static void test_write_write(struct pair *pair)
 	check(&pair->xa);
 }
 
-/* The checksum is what this job writes; the buffer it reads is nobody else's to wait for. */
+/* The checksum is what this job writes; no other job has to wait for the buffer that it reads. */
 static void test_checksum_write(struct pair *pair)
 {
 	uint32_t summed, written;
@@ -720,7 +720,7 @@ static void test_close_handles(void)
 
 #define QUEUED	20
 
-/* A file is closed while its jobs wait: none of them runs, and nobody waits for them in vain. */
+/* A file is closed while its jobs wait: none of them runs, and no task waits for them in vain. */
 static void test_close_file(void)
 {
 	int victim = open_client(), other = open_client(), out_files[QUEUED], err;

@@ -120,7 +120,7 @@ static int open_connected(const char *name)
  * vpfn_port_open:
  * @name: what the host calls the port
  *
- * After a sleep of the machine Linux 7.3 takes each port's host for gone: it asks whether he
+ * After a sleep of the machine Linux 7.3 takes each port's host for gone: it asks whether it
  * is there before it has room for the answer. So the device then gets its driver once more.
  *
  * Returns: a file descriptor, -ENODEV if the machine has no such port, or another negative
@@ -144,7 +144,7 @@ int vpfn_port_open(const char *name)
  * @line: where the line goes, without its end
  * @size: room for it
  *
- * Returns: 0, -EPIPE if nobody is at the other end, or another negative errno.
+ * Returns: 0, -EPIPE if the other end is closed, or another negative errno.
  */
 int vpfn_port_read_line(int port, char *line, size_t size)
 {

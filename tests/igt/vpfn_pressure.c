@@ -75,7 +75,7 @@ int vpfn_pages_limit_set(uint64_t pages)
  * vpfn_piece_limit:
  * @order: the largest piece that this task may get, or VPFN_ANY_ORDER
  *
- * By the kernel's fault injection: whoever can do with smaller pieces asks for those next.
+ * By the kernel's fault injection: an allocation that can use smaller pieces asks for those next.
  *
  * Returns: 0 or a negative errno, -ENOENT if the kernel lacks CONFIG_FAIL_PAGE_ALLOC.
  */
@@ -129,7 +129,7 @@ int vpfn_shmem_size(uint64_t *bytes)
  * vpfn_swap_out:
  * @bytes: where it goes how much that was
  *
- * TTM swaps out all buffers in system memory that nobody uses.
+ * TTM swaps out all buffers in system memory that are idle.
  *
  * Returns: 0 or a negative errno.
  */

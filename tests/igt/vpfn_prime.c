@@ -476,7 +476,7 @@ static void test_get_fence(void)
 	drop(&source);
 }
 
-/* A fence from outside says what somebody does with the buffer until then. */
+/* A fence from outside says how the buffer is used until then. */
 static void test_add_fence(uint32_t use)
 {
 	struct vpfn_gate gate;
@@ -588,7 +588,7 @@ static void check_foreign(int file, struct vpfn_foreign *foreign)
 	igt_assert_eq(vpfn_submit(file, &beyond, 1, 0, 0), -EINVAL);
 	check_by_cpu(foreign->map, 19);
 
-	/* It stays where it is, whoever wants room. */
+	/* It stays where it is, however short room is. */
 	igt_assert_eq(vpfn_evict(file), 0);
 	check_by_engine(file, &bo, 19);
 	igt_assert_eq(placement_of(file, &bo), SYSTEM);
@@ -1054,7 +1054,7 @@ static const struct {
 	{ "read-after-read", test_read_after_read },
 };
 
-/* The importer closes his file while his job waits: the buffer is nobody's problem. */
+/* The importer closes its file while its job waits: the buffer can still be used and freed. */
 static void test_importer_closes(int exporter, int importer)
 {
 	char name[VPFN_PCI_NAME];
@@ -1458,7 +1458,7 @@ static const struct {
 	{ "moves-while-written", "What the importer writes is there after each move.",
 	  test_moves_while_written },
 	{ "move-waits", "A buffer does not go away under an importer's job.", test_move_waits },
-	{ "importer-closes", "An importer goes while his job waits.", test_importer_closes },
+	{ "importer-closes", "An importer closes its file while its job waits.", test_importer_closes },
 	{ "one-reservation", "A job uses two imports of one buffer, before and after it moves.",
 	  test_one_reservation },
 	{ "import-dies", "A buffer moves whose importer has just given it up.", test_import_dies },

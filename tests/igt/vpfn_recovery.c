@@ -336,7 +336,7 @@ static void test_dma_error_queued(struct scene *scene)
 	many_queued(scene, fail_next, -EIO);
 }
 
-/* Who waits for what failed, runs; and so does what comes after him. */
+/* A job that waits for a failed one runs, and so do later jobs. */
 static void test_dependent(struct scene *scene)
 {
 	uint32_t guilty, shared, dependent, theirs;
@@ -503,7 +503,7 @@ static void assert_no_dump(void)
 	igt_assert_eq(vpfn_dump_find(big, path, sizeof(path)), -ENOENT);
 }
 
-/* Afterwards they come again: not each job has to wait until somebody looks. */
+/* Interrupts come again afterwards: not each job waits for the watchdog. */
 static void assert_interrupts_work(struct scene *scene)
 {
 	uint64_t before;
@@ -674,7 +674,7 @@ static void bring_back_at_exit(int sig)
 		bring_back();
 }
 
-/* The small card is pulled out of the machine, as far as anybody can tell. */
+/* The small card is pulled out of the machine, as far as the driver can tell. */
 static void pull_out(void)
 {
 	is_down = true;
@@ -701,7 +701,7 @@ static void assert_works(const char *name)
 
 /*
  * Jobs wait when the device goes; the driver finds that it cannot reset it. Everybody is told,
- * and nobody waits in vain.
+ * and no task waits in vain.
  */
 static int wedge(void)
 {
@@ -766,7 +766,7 @@ static void test_wedged_open(void)
 	assert_works(small);
 }
 
-/* Gone while nobody used it: the next job finds out. */
+/* Gone while idle: the next job detects it. */
 static void test_gone_idle(void)
 {
 	int file = open_small();
@@ -782,7 +782,7 @@ static void test_gone_idle(void)
 	assert_works(small);
 }
 
-/* What the device could not clear holds what others left there: nobody sees it, by no way. */
+/* What the device could not clear holds other clients' bytes: no access may show them. */
 static void test_uncleared(void)
 {
 	struct vpfn_bo fresh, there;
@@ -873,7 +873,7 @@ static const struct {
 	  test_wedged },
 	{ "wedged-open", "A file that is open before a device comes back stays without it.",
 	  test_wedged_open },
-	{ "uncleared", "Nobody sees a buffer that the device could not clear.", test_uncleared },
+	{ "uncleared", "No access reaches a buffer that the device could not clear.", test_uncleared },
 	{ "gone-idle", "The device goes while it has nothing to do.", test_gone_idle },
 	{ "wedged-replug", "A wedged device is unplugged and plugged in again.",
 	  test_wedged_replug },

@@ -19,7 +19,7 @@
 #include "vpfn_pattern.h"
 #include "vpfn_view.h"
 
-IGT_TEST_DESCRIPTION("What huge leaves cost and must not cost, and what nobody may take them for.");
+IGT_TEST_DESCRIPTION("What huge leaves may cost, and that they are not taken for page tables.");
 
 static int fd = -1;
 static struct vpfn_disk disk;
@@ -30,7 +30,7 @@ static void remove_disk(int sig)
 	vpfn_disk_remove(&disk);
 }
 
-/* A buffer of @leaves leaves of @level, and a mapping of it that nobody has touched. */
+/* A buffer of @leaves leaves of @level, and an untouched mapping of it. */
 static char *map_leaves(enum vpfn_level level, unsigned int leaves, struct vpfn_bo *bo)
 {
 	void *map;
@@ -93,7 +93,7 @@ static void test_direct_io(enum vpfn_level level)
 	close(file);
 }
 
-/* Both leaves are there, and nobody had to touch them for it. */
+/* Both leaves are there without another touch. */
 static void assert_both(const char *map, enum vpfn_level level)
 {
 	vpfn_assert_level(fd, map, level);
@@ -246,7 +246,7 @@ static void run_rounds(struct slot_race *race)
 
 /*
  * The core looks at the slot, the driver waits for the reservation, and meanwhile a leaf of
- * another size has come to be there: nobody may walk into it, nor replace it.
+ * another size has come to be there: a fault may neither walk into it nor replace it.
  */
 static void test_slot_race(enum vpfn_level level)
 {

@@ -163,8 +163,8 @@ void vpfn_matrix_cell(const char *matrix, const char *row, const char *column,
 }
 
 /*
- * A user's answer on a target, in his row and the column @where; a wrong one names him. False if
- * the kernel lacks him.
+ * A consumer's result on a target, in its row and the column @where. False if the kernel lacks the
+ * consumer.
  */
 static bool ask(const char *matrix, const struct vpfn_user *user,
 		const struct vpfn_target *target, bool *filled, const char *where, int expected)
@@ -185,7 +185,7 @@ static bool ask(const char *matrix, const struct vpfn_user *user,
 	return true;
 }
 
-/* The positive control: a user who fails for a reason of his own, or not as he should, is seen. */
+/* The positive control: a consumer that fails for another reason, or works wrongly, is detected. */
 static bool ask_on_ordinary(const char *matrix, const struct vpfn_user *user)
 {
 	bool present, filled = false;

@@ -348,7 +348,7 @@ static struct range whole_of(struct buffer *buffer)
 	return (struct range) { .buffer = buffer, .count = buffer->num_blocks };
 }
 
-/* The small ones come first. All are filled: memory that nobody has touched would be no burden. */
+/* The small ones come first. All are filled: untouched memory would be no load. */
 static void create_buffers(struct storm *storm, uint64_t bytes)
 {
 	const uint64_t large[] = { 32 * MIB, 16 * MIB, 8 * MIB, 4 * MIB, VPFN_2M, MIB };

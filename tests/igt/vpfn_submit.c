@@ -419,7 +419,7 @@ static void test_bad_count(struct box *box)
 	free(syncs);
 }
 
-/* The last page before one that nobody can read. */
+/* The last page before an unreadable one. */
 static char *border(void)
 {
 	char *area = mmap(NULL, 2 * VPFN_PAGE, PROT_READ | PROT_WRITE,
@@ -529,7 +529,7 @@ static void test_bad_sync_in(struct box *box)
 
 	judge_in(box, (struct drm_vpfn_sync) { }, -ENOENT, good, "no syncobj to wait for");
 	judge_in(box, (struct drm_vpfn_sync) { .handle = BAD_HANDLE }, -ENOENT, good,
-		 "nobody's syncobj to wait for");
+		 "an unknown syncobj to wait for");
 	judge_in(box, (struct drm_vpfn_sync) { .handle = foreign_sync(other) }, -ENOENT, good,
 		 "another file's syncobj to wait for");
 	judge_in(box, BUT(good, pad, 1), -EINVAL, good,
@@ -555,11 +555,11 @@ static void test_bad_sync_out(struct box *box)
 
 	judge_out(box, (struct drm_vpfn_sync) { }, -ENOENT, good, "no syncobj to signal");
 	judge_out(box, (struct drm_vpfn_sync) { .handle = BAD_HANDLE }, -ENOENT, good,
-		  "nobody's syncobj to signal");
+		  "an unknown syncobj to signal");
 	judge_out(box, (struct drm_vpfn_sync) { .handle = foreign_sync(other) }, -ENOENT, good,
 		  "another file's syncobj to signal");
 	judge_out(box, (struct drm_vpfn_sync) { .handle = BAD_HANDLE, .point = 1 }, -ENOENT, good,
-		  "a point of nobody's syncobj to signal");
+		  "a point of an unknown syncobj to signal");
 	judge_out(box, BUT(good, pad, 1), -EINVAL, good,
 		  "padding of a sync to signal");
 	judge_out(box, BUT(point, pad, 1u << 31), -EINVAL, point,
@@ -791,7 +791,7 @@ static void test_leak(void)
 		refuse_often(&box, stage);
 	assert_nothing_ran(&box, "a submission refused often");
 
-	/* Whoever still holds a reference to the buffer shows in the map. */
+	/* A reference that is left shows in the map. */
 	box_close(&box);
 	igt_assert_eq(vpfn_wait_until(map_is_as_before, &before), 0);
 	igt_assert_eq(open_files(), files);
@@ -1196,7 +1196,7 @@ static const struct {
 } bad_tests[] = {
 	{ "bad-op", "An unknown operation is refused.", test_bad_op },
 	{ "bad-unused", "What an operation does not use must be zero.", test_bad_unused },
-	{ "bad-buffer", "A handle of nobody, of another file or of the past is refused.",
+	{ "bad-buffer", "An unknown, foreign or closed handle is refused.",
 	  test_bad_buffer },
 	{ "bad-range", "Each operand must lie within its buffer, in 64 bits.", test_bad_range },
 	{ "bad-length", "No operation on nothing, no checksum of too much.", test_bad_length },

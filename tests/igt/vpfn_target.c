@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Who takes hold of the memory of a process, and what does he answer?
+ * What do consumers of user memory return?
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include "vpfn_pattern.h"
 #include "vpfn_target.h"
 
-/* What no user writes: whatever he does to a target, this is not what he leaves. */
+/* What no consumer writes: whatever it does to a target, it does not leave this. */
 #define UNTOUCHED	0x7a26e7
 
 /* Ordinary memory is seen by a debugger's way, which does not use the process's entries. */
@@ -113,7 +113,7 @@ int vpfn_target_shared(struct vpfn_target *target)
 /**
  * vpfn_target_ordinary:
  * @user: who will be asked
- * @target: the memory for his positive control, to which vpfn_target_free() puts an end
+ * @target: the memory for the positive control, to which vpfn_target_free() puts an end
  *
  * Returns: 0 or a negative errno.
  */
@@ -203,8 +203,8 @@ int vpfn_target_check(const struct vpfn_target *target, uint64_t seed)
  * vpfn_target_kept:
  * @target: the target
  *
- * Returns: 0 if it is mapped by the entry that mapped it first, or if nobody can tell; -ESTALE if
- * not, or another negative errno.
+ * Returns: 0 if it is mapped by the entry that mapped it first, or if that cannot be told;
+ * -ESTALE if not, or another negative errno.
  */
 int vpfn_target_kept(const struct vpfn_target *target)
 {

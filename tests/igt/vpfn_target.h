@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who takes hold of the memory of a process, and what does he answer? A target is a piece of a
+ * What do consumers of user memory return? A target is a piece of a
  * mapping, of whatever device, with a second way to its bytes; a user is one way in which the
  * kernel takes hold of memory. Each user can be asked on each target.
  *
@@ -23,7 +23,7 @@
  *	or a negative errno
  * @poke: writes them, likewise
  * @kept: returns 0 if the entry is still there that mapped it first, -ESTALE if not, or another
- *	negative errno; it touches nothing. NULL if nobody can tell
+ *	negative errno; it touches nothing. NULL if that cannot be told
  * @map: address of the whole mapping that it is a piece of, or itself
  * @map_len: length of that
  * @data: for @peek, @poke and @kept
@@ -50,17 +50,17 @@ enum vpfn_answer {
 /**
  * struct vpfn_user - a user of the memory of a process
  * @name: as subtests have them
- * @on_special: his answer on a mapping by special entries: 0, a negative errno, or one of enum
+ * @on_special: its result on a mapping by special entries: 0, a negative errno, or one of enum
  *	vpfn_answer
- * @on_ordinary: his answer on ordinary memory, for which he has to get the same bytes right: the
+ * @on_ordinary: its result on ordinary memory, for which it has to get the same bytes right: the
  *	positive control
  * @ordinary: makes that memory; NULL for anonymous memory
- * @run: does it to the whole target; returns his answer. Where he claims success, the bytes that
+ * @run: does it to the whole target; returns its result. Where it claims success, the bytes that
  *	should have moved have been compared, those of the target by vpfn_target_check() or
- *	vpfn_target_matches(); -EBADMSG if they are wrong, -ENODEV if the kernel lacks him
+ *	vpfn_target_matches(); -EBADMSG if they are wrong, -ENODEV if the kernel lacks it
  * @call: as @run, for users that differ in @arg alone, which it gets
  * @arg: for @call
- * @needs: kernel options without which there is no such user; NULL if nobody lacks him
+ * @needs: kernel options without which there is no such user; NULL if it is always there
  */
 struct vpfn_user {
 	const char *name;

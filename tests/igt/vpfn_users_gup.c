@@ -160,7 +160,7 @@ static void *aside(uint64_t seed)
 }
 
 /*
- * The remote side is pinned, whoever's it is; the local side is copied to and from. EFAULT is also
+ * The remote side is pinned; the local side is copied to and from. EFAULT is also
  * the answer to a bad local side: so the two change their roles.
  */
 static ssize_t transfer_from_remote(struct iovec *local, struct iovec *remote)

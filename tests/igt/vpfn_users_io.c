@@ -454,7 +454,7 @@ int vpfn_io_set_file(const char *path)
  * vpfn_io_kind_of:
  * @user: one of vpfn_io_users
  *
- * Returns: what he does with pages.
+ * Returns: what it does with pages.
  */
 enum vpfn_io_kind vpfn_io_kind_of(const struct vpfn_user *user)
 {

@@ -31,7 +31,7 @@ static int answer_of(long ret)
 	return ret < 0 ? -errno : 0;
 }
 
-/* All of it, nothing of it, or what nobody expects. */
+/* All of it, nothing of it, or something unexpected. */
 static int seen(unsigned int pages)
 {
 	if (!pages)
@@ -71,7 +71,7 @@ static int read_pagemap(const struct vpfn_target *target, uint64_t entries[PAGES
 	return n == (ssize_t)size ? 0 : -ENODATA;
 }
 
-/* walk_page_test(): a hole, for whoever has no test of his own. No frame number is told. */
+/* walk_page_test(): a hole, for walkers without a test_walk(). No frame number is told. */
 static int ask_pagemap(const struct vpfn_target *target)
 {
 	uint64_t entries[PAGES];

@@ -33,7 +33,7 @@ static int answer_of(long ret)
 enum effect {
 	KEEPS,
 	ZEROES,
-	LOSES,		/* when it suits the kernel, so nobody can say when */
+	LOSES,		/* when it suits the kernel, at an unknown time */
 	GUARDS,		/* access ends in a signal, and then there are zeroes */
 };
 
@@ -278,7 +278,7 @@ static const struct vpfn_user madvise_users[] = {
 	{ .name = "MADV_NORMAL", CLEARS(MADV_NORMAL, "rr", MADV_RANDOM) },
 	{ .name = "MADV_RANDOM", SETS(MADV_RANDOM, "rr", MADV_NORMAL) },
 	{ .name = "MADV_SEQUENTIAL", SETS(MADV_SEQUENTIAL, "sr", MADV_NORMAL) },
-	/* vfs_fadvise() of a file whose pages nobody writes back has nothing to do. */
+	/* vfs_fadvise() of a file whose pages are not written back has nothing to do. */
 	{ .name = "MADV_WILLNEED", .call = advise, ADVICE(MADV_WILLNEED, KEEPS) },
 	/* madvise_dontneed_free_valid_vma(): VM_PFNMAP */
 	{ .name = "MADV_DONTNEED", .on_special = -EINVAL,
@@ -350,7 +350,7 @@ static const struct vpfn_user process_madvise_users[] = {
 	  .on_ordinary = -EINVAL, .call = advise_remotely, ADVICE(MADV_DONTNEED, KEEPS) },
 };
 
-/* mlock() and its like: 0, but vma_supports_mlock() says no to VM_SPECIAL, and nobody is told */
+/* mlock() and its like: 0, but vma_supports_mlock() says no to VM_SPECIAL, without an error */
 
 struct lock {
 	int (*lock)(const struct vpfn_target *target);

@@ -4,7 +4,7 @@
  * key to them, or a buffer that must not go away, or they want to replace it.
  *
  * On what would a broken test pass? Most of those who can do nothing with special entries say so
- * by doing nothing, as a service does that is not running: so each has to do his work on ordinary
+ * by doing nothing, as a service does that is not running: so each has to work on ordinary
  * memory, KSM at the same time and elsewhere on the same memory.
  */
 #include <arpa/inet.h>
@@ -65,7 +65,7 @@ static uint32_t futex_word(const struct vpfn_target *target)
 	return __atomic_load_n((uint32_t *)target->addr, __ATOMIC_RELAXED);
 }
 
-/* Nobody waits for another value, and for the right one only until the time is up: at once. */
+/* No task waits for another value, and for the right one only until the time is up: at once. */
 static int futex_wait(const struct vpfn_target *target, const void *arg)
 {
 	const int op = FUTEX_WAIT | *(const int *)arg;
@@ -99,7 +99,7 @@ static void *wait_on_futex(void *arg)
 	return NULL;
 }
 
-/* The word stays what it was: whoever says that he woke one has, and who is woken was waiting. */
+/* The word stays what it was. A call that reports a wake-up has woken a task that was waiting. */
 static int futex_wake(const struct vpfn_target *target, const void *arg)
 {
 	const int flag = *(const int *)arg;
@@ -427,7 +427,7 @@ static int ksm(const struct vpfn_target *target)
 }
 
 /*
- * ksm_compatible(): nobody is told, and nothing is merged. That a mapping is shared would be enough
+ * ksm_compatible(): no error, and nothing is merged. That a mapping is shared would be enough
  * for it, so this says nothing of special entries, but that KSM does not come to them.
  */
 static const struct vpfn_user ksm_users[] = {
@@ -448,7 +448,7 @@ static int frame_of(const void *addr, uint64_t *frame)
 	return n == sizeof(*frame) ? 0 : -ENODATA;
 }
 
-/* One answer for all pages, or what nobody expects. */
+/* One answer for all pages, or something unexpected. */
 static int common_status(const int status[PAGES])
 {
 	for (size_t i = 1; i < PAGES; i++) {
@@ -515,7 +515,7 @@ static const struct vpfn_user move_users[] = {
 
 /*
  * Memory failure. Only CONFIG_HWPOISON_INJECT could bring back what the controls take: a page each,
- * which belongs to nobody afterwards, and which nobody is ever given. That hurts no later test, so
+ * which has no owner afterwards, and is never allocated again. That hurts no later test, so
  * both are done in earnest, but to the first page alone. It is a child's own copy, which its write
  * has made.
  */
@@ -548,7 +548,7 @@ static int poison(const struct vpfn_target *target, const void *arg)
 }
 
 /*
- * The owner keeps his bytes, in another page. The copy is so new that nothing in the kernel refers
+ * The owner keeps its bytes, in another page. The copy is so new that nothing in the kernel refers
  * to it: the list by which pages become active does to one that a debugger has looked at twice.
  */
 static int retire(const struct vpfn_target *target, const void *arg)

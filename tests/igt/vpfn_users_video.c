@@ -3,10 +3,10 @@
  * Devices of V4L2 that are given the memory of a process: VIDIOC_QBUF with V4L2_MEMORY_USERPTR,
  * which pins pages by the kernel's frame vector.
  *
- * Broken tests that would pass: a frame larger than the memory is refused before anybody looks at
- * that, and so is any memory by a queue that does not know V4L2_MEMORY_USERPTR. Hence frames are
- * as large as a target, ordinary memory must work through the same calls, and whoever refuses a
- * target must then do his work with ordinary memory in the same buffer.
+ * Broken tests that would pass: a frame larger than the memory is refused before the memory is
+ * looked up, and so is any memory by a queue without V4L2_MEMORY_USERPTR. Hence frames are as large
+ * as a target, ordinary memory must work through the same calls, and a device that refuses a target
+ * must then work with ordinary memory in the same buffer.
  */
 #include <errno.h>
 #include <string.h>
@@ -146,7 +146,7 @@ static int use_ordinary(const struct device *device, struct work *work, uint8_t 
 	if (err)
 		return err;
 
-	/* Were they not counted, nobody would see what stays pinned. */
+	/* If these were not counted, a leaked pin would not be seen. */
 	if (vpfn_pins() < pins + LEN / (long)VPFN_PAGE)
 		return -ENODATA;
 
@@ -171,8 +171,8 @@ static int run_on_ordinary(const struct device *device, struct work *work, long 
 }
 
 /*
- * Nothing is pinned, and ordinary memory works in the same buffer. If it does not, the errno differs
- * from that of a refusal.
+ * Nothing is pinned, and ordinary memory works in the same buffer. If it does not, the errno
+ * differs from that of a refusal.
  */
 static int check_refusal(const struct device *device, struct work *work, long pins)
 {
@@ -237,7 +237,7 @@ static int open_dma_display(struct vpfn_video *video)
 }
 
 /*
- * A vivid that gets at memory by DMA has no V4L2_MEMORY_USERPTR for anybody (vivid_create_queue()):
+ * A vivid that gets at memory by DMA has no V4L2_MEMORY_USERPTR at all (vivid_create_queue()):
  * the queue says so when it is asked for such buffers, and has those of the other kind.
  */
 static int give_to_dma(const struct vpfn_target *target, const void *arg)

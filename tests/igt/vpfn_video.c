@@ -216,7 +216,7 @@ int vpfn_video_open_display(enum vpfn_vivid vivid, struct vpfn_video *display)
 	return close_upon(set_up_vivid(display), display);
 }
 
-/* Whoever copies without a look at the picture does not turn it round. */
+/* Without both flips the device only copies. */
 static int set_up_turner(const struct vpfn_video *in, const struct vpfn_video *out)
 {
 	return set_format(in, V4L2_PIX_FMT_RGB565, FRAME_WIDTH / 2) ?:
@@ -317,7 +317,7 @@ static int request(struct vpfn_video *video, enum v4l2_memory memory, unsigned i
  * vpfn_video_request:
  * @video: a queue without buffers
  * @memory: what its buffers are to be; its own ones are mapped
- * @count: how many, at most VPFN_VIDEO_BUFFERS; a device may add some, which nobody need use
+ * @count: how many, at most VPFN_VIDEO_BUFFERS; a device may add some, which need no use
  *
  * Returns: 0 or a negative errno.
  */

@@ -49,7 +49,7 @@ void vpfn_video_close(struct vpfn_video *video);
 int vpfn_video_request(struct vpfn_video *video, enum v4l2_memory memory, unsigned int count);
 int vpfn_video_release(struct vpfn_video *video);
 
-/* @where is an address or a dma-buf; nobody looks at it for buffers of the device's own. */
+/* @where is an address or a dma-buf; it is not used for buffers of the device's own. */
 int vpfn_video_queue(const struct vpfn_video *video, unsigned int index, uintptr_t where);
 int vpfn_video_dequeue(const struct vpfn_video *video, unsigned int *index);
 int vpfn_video_start(const struct vpfn_video *video);

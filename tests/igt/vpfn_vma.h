@@ -2,7 +2,7 @@
 /*
  * What does the kernel say about the mapping of an address? A part of /proc/self/smaps.
  *
- * Whoever reads that file has the kernel walk the page tables of each mapping, which splits
+ * A read of that file makes the kernel walk the page tables of each mapping, which splits
  * leaves of 1 GiB: the next touch puts them back.
  *
  * No function here knows IGT.

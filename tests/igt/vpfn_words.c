@@ -99,7 +99,7 @@ uint64_t vpfn_words_value(const struct vpfn_words *words, unsigned int site,
  * @site: one of the buffer's sites
  * @writer: whose word it is
  * @word: what was seen
- * @oldest: its generation before somebody looked
+ * @oldest: its generation before the read
  * @newest: its generation after that
  *
  * Returns: whether the word is of one of these generations.
@@ -146,7 +146,7 @@ uint32_t vpfn_words_tail(const struct vpfn_words *words, uint32_t generation)
 
 /**
  * vpfn_words_image:
- * @words: the words, which nobody writes at the time
+ * @words: the words, which no thread writes at the time
  * @from: offset in the buffer
  * @to: offset of the end
  * @image: where each byte goes that must be there

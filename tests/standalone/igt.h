@@ -3,7 +3,7 @@
  * Declarations of our own for the part of libigt.so.0 that our tests use.
  *
  * Distributions package the library and igt_runner, but no headers. The library's ABI
- * is neither versioned nor promised to anybody; what is declared here has been the same from
+ * is neither versioned nor promised to be stable; what is declared here has been the same from
  * IGT 1.27.1 to 2.5. The authority is a build in an IGT tree, from the same sources; this
  * header must not get into one. tests/standalone/selftest.c shows whether the library that
  * is there behaves as declared.

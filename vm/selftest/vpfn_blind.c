@@ -63,7 +63,7 @@ static int ask(const struct vpfn_target *target, const void *arg)
 	return user->run ? user->run(target) : user->call(target, user->arg);
 }
 
-/* A user who goes on as if it had worked dies of it, so a child asks him. */
+/* A consumer that goes on as if it had worked may crash, so a child calls it. */
 static int ask_about_nothing(const struct vpfn_user *user)
 {
 	struct vpfn_target meant, nowhere = {

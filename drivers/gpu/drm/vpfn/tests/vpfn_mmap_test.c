@@ -64,7 +64,7 @@ static void vpfn_test_leaf_in_vma(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, vpfn_leaf_in_vma(vma, c->address, c->size), c->fits);
 }
 
-/* R2: pages of a pool follow each other by chance. Nobody looks into them here. */
+/* R2: pages of a pool follow each other by chance. The test does not access them. */
 static void vpfn_test_pages_contiguous(struct kunit *test)
 {
 	struct page *pages[8], *first = pfn_to_page(PHYS_PFN(virt_to_phys(test)) & ~7UL);
