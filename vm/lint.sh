@@ -51,17 +51,17 @@ patches_checkpatch() {
 # is no kernel code.
 igt_checkpatch() {
 	cd "$tree"
-	find "$top"/tests/{igt,mm-bugs,ttm-helper} "$top/demo" "$top/vm/selftest" -name '*.[ch]' -print0 |
+	find "$top"/tests/{igt,mm-bugs,ttm-helper} "$top"/{bench,demo} "$top/vm/selftest" -name '*.[ch]' -print0 |
 		xargs -0 perl scripts/checkpatch.pl --strict --terse --show-types --max-line-length=100 \
 			--ignore=BIT_MACRO,SPLIT_STRING,LONG_LINE_STRING,BOOL_MEMBER,PREFER_KERNEL_TYPES,CAMELCASE,FUNCTION_WITHOUT_ARGS,PREFER_DEFINED_ATTRIBUTE_MACRO,MACRO_ARG_REUSE,MACRO_ARG_PRECEDENCE -f
 }
 
-# Only make mutants would find it otherwise, and that takes long
-mutants_apply() {
+# Only make mutants and make ttm-helper would find it otherwise, and they take long
+patches_apply() {
 	local patch unfit=0
 
 	cd "$top"
-	for patch in tests/mutants/*.patch; do
+	for patch in tests/mutants/*.patch patches/linux/rfc-ttm/*-drm-vpfn-*.patch; do
 		patch -p1 --fuzz=0 --dry-run --force --silent <"$patch" || {
 			echo "$patch does not apply"
 			unfit=1
@@ -125,7 +125,7 @@ check "driver, layers" driver_layers
 check "documents, functions of the kernel" document_claims
 check "tests, checkpatch --strict with IGT's options" igt_checkpatch
 check "patches, checkpatch --strict" patches_checkpatch
-check "mutants, apply" mutants_apply
+check "mutants and rfc-ttm, apply" patches_apply
 check "device, QEMU's checkpatch" qemu_checkpatch
 check "device, specification and qtests" "$top/vm/spec-coverage.sh"
 check "scripts, shellcheck" shell_scripts
