@@ -2,7 +2,7 @@
 # Every command of the project. What they write lands in out/, or where OUT= says;
 # what they build is kept in ${XDG_CACHE_HOME:-~/.cache}/vpfn.
 
-.PHONY: help run check check-quick coverage qtest fuzz-device fuzz-driver mutants mm-bugs ttm-helper igt lint selftest shell kernel-tree qemu-tree igt-tree clean
+.PHONY: help run bench bench-diff check check-quick coverage qtest fuzz-device fuzz-driver mutants mm-bugs ttm-helper igt lint selftest shell kernel-tree qemu-tree igt-tree clean
 .SILENT:
 
 ## help: this list
@@ -12,6 +12,14 @@ help:
 ## run: boot the VM and run the demonstration; its table says what vpfn is for
 run:
 	vm/run.sh
+
+## bench: what a mapping costs by the size of its leaves, beside other mappings; results in out/bench/
+bench:
+	vm/bench.sh
+
+## bench-diff OLD=... NEW=...: which figures of a bench.json got worse (bench/baseline.json is checked in)
+bench-diff:
+	vm/bench.sh --diff "$(OLD)" "$(NEW)"
 
 ## check: run all tests on the debug kernel; results in out/check/
 check:

@@ -10,6 +10,7 @@
 #   OUT/bin/vpfn_demo       the demonstration
 #   OUT/bin/vpfn_fuzz       the fuzzer for the driver
 #   OUT/bin/mm_bugs         the reproducers of the kernel's own bugs
+#   OUT/bin/vpfn_bench      the measurements of `make bench`
 #   OUT/ttm-helper/         the test of huge faults in TTM, and its list
 #
 # SYSROOT holds libigt.so, libdrm and libc with their development files. Which programs there
@@ -62,7 +63,7 @@ SELFTEST := $(OUT)/obj/selftest
 FUZZ_OBJECTS := $(patsubst $(SRC)/tests/fuzz/%.c,$(OUT)/obj/%.o,$(wildcard $(SRC)/tests/fuzz/*.c))
 MM_BUGS_OBJECTS := $(patsubst $(SRC)/tests/mm-bugs/%.c,$(OUT)/obj/mm-bugs/%.o,$(wildcard $(SRC)/tests/mm-bugs/*.c))
 
-BINS := $(OUT)/bin/vpfn_demo $(OUT)/bin/vpfn_fuzz $(OUT)/bin/mm_bugs
+BINS := $(OUT)/bin/vpfn_demo $(OUT)/bin/vpfn_fuzz $(OUT)/bin/vpfn_bench $(OUT)/bin/mm_bugs
 QXL := $(OUT)/ttm-helper/qxl_mmap $(OUT)/ttm-helper/test-list.txt
 
 all: $(TEST_BINS) $(OUT)/igt/test-list.txt $(BINS) $(QXL)
@@ -80,6 +81,9 @@ $(OUT)/obj/%.o: $(STANDALONE)/%.c | $(OUT)/obj
 	$(CC) $(CPPFLAGS) -I$(STANDALONE) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(OUT)/obj/%.o: $(SRC)/demo/%.c | $(OUT)/obj
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(OUT)/obj/%.o: $(SRC)/bench/%.c | $(OUT)/obj
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(OUT)/obj/%.o: $(SRC)/tests/fuzz/%.c | $(OUT)/obj
@@ -110,6 +114,9 @@ $(TEST_BINS): $(OUT)/igt/%: $(OUT)/obj/%.o $(HELPERS:%.c=$(OUT)/obj/%.o) \
 	$(call link,-ligt -ldrm)
 
 $(OUT)/bin/vpfn_demo: $(OUT)/obj/vpfn_demo.o $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) | $(OUT)/bin
+	$(call link,-ldrm)
+
+$(OUT)/bin/vpfn_bench: $(OUT)/obj/vpfn_bench.o $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) | $(OUT)/bin
 	$(call link,-ldrm)
 
 $(OUT)/bin/vpfn_fuzz: $(FUZZ_OBJECTS) $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) | $(OUT)/bin

@@ -12,7 +12,7 @@ source=$2
 sysroot_id=$(basename "$(dirname "$sysroot")")
 
 current_id() {
-	hash_words "$sysroot_id" "$(compiler)" "$(hash_files_of "$source" tests demo include vm/guest-programs.mk)"
+	hash_words "$sysroot_id" "$(compiler)" "$(hash_files_of "$source" tests demo bench include vm/guest-programs.mk)"
 }
 
 compile() {

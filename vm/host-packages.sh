@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Does this host have the programs that a command needs? Root installs what is missing, by
 # apt; any other user is asked first, on a terminal, or told what to install.
-# usage: host-packages.sh run|lint|fuzz|igt|qxl...
+# usage: host-packages.sh run|lint|fuzz|igt|qxl|bench...
 
 . "$(dirname "$0")/lib.sh"
 
@@ -20,6 +20,7 @@ igt_packages=(
 	libcairo2-dev libdw-dev libunwind-dev libelf-dev
 )
 qxl_packages=(libspice-server-dev libpixman-1-dev)
+bench_packages=(gnuplot-nox)
 
 # An ordinary user makes the root file system in a user namespace, and its image
 # with the owners that it had there.
@@ -35,6 +36,7 @@ wanted_packages() {
 		fuzz) printf '%s\n' "${fuzz_packages[@]}" ;;
 		igt) printf '%s\n' "${igt_packages[@]}" ;;
 		qxl) printf '%s\n' "${qxl_packages[@]}" ;;
+		bench) printf '%s\n' "${bench_packages[@]}" ;;
 		*) die "no group of packages is called $group" ;;
 		esac
 	done

@@ -389,7 +389,7 @@ int vpfn_bo_access(struct vpfn_bo *bo, u64 offset, void *buf, int len, bool writ
 	struct vpfn_device *vdev = bdev_to_vpfn_device(bo->tbo.bdev);
 	struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = true };
 	struct ttm_buffer_object *tbo = &bo->tbo;
-	bool blocked = false;
+	bool blocked;
 	int ret, idx;
 
 	do {
@@ -398,6 +398,7 @@ int vpfn_bo_access(struct vpfn_bo *bo, u64 offset, void *buf, int len, bool writ
 			return ret;
 
 		ret = -ENODEV;
+		blocked = false;
 		if (drm_dev_enter(tbo->base.dev, &idx)) {
 			ret = vpfn_bo_make_visible(bo, &ctx);
 			if (!ret)

@@ -1,0 +1,549 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What does a mapping of device memory cost, by the size of its page-table entries?
+ *
+ * Each side maps memory in its own way, and the same work is done on each mapping. A figure is the
+ * difference of two readings of the time-stamp counter, which counts instructions in a VM with
+ * -icount shift=0 (QEMU's docs/devel/tcg-icount.rst), and cycles with KVM. The loop that touches
+ * memory runs a second time, when all is mapped: what it costs then is subtracted. A reading is the
+ * least of REPEATS, because an interrupt only adds to one; the largest is printed, too.
+ *
+ * Prints a line for each figure, tab-separated: "figure", work, side, size in bytes, unit, least,
+ * largest. A side that the machine lacks has a line "absent", side, reason.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vfio.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <x86intrin.h>
+#include <xf86drm.h>
+
+#include "vpfn_bo.h"
+#include "vpfn_card.h"
+#include "vpfn_job.h"
+#include "vpfn_leaf.h"
+#include "vpfn_pattern.h"
+
+#define REPEATS		3
+#define MIB		(1ull << 20)
+#define SIZES		{ VPFN_2M, 64 * MIB, VPFN_1G }
+#define BUFFERS		1000
+#define BUFFER_SIZE	(4 * MIB)
+#define SMALL_BUFFERS	10000
+#define JOBS		2000
+#define VRAM_BAR	2
+
+struct mapping {
+	void *map;
+	uint64_t size;
+};
+
+struct side {
+	const char *name;
+	enum vpfn_level level;
+	int (*open)(const struct side *side);
+	int (*map)(const struct side *side, uint64_t size, void **map);
+	void (*close)(const struct side *side);
+};
+
+/* The least and the largest of some readings */
+struct figure {
+	unsigned int readings;
+	uint64_t least, largest;
+};
+
+static int card = -1;
+static char *area;	/* free addresses, aligned to 1 GiB */
+static char card_name[VPFN_PCI_NAME];
+static uint64_t bar;
+
+static void add(struct figure *figure, uint64_t value)
+{
+	if (!figure->readings++ || value < figure->least)
+		figure->least = value;
+	if (value > figure->largest)
+		figure->largest = value;
+}
+
+static void tell(const char *work, const struct side *side, uint64_t size, const char *unit,
+		 const struct figure *figure)
+{
+	printf("figure\t%s\t%s\t%llu\t%s\t%llu\t%llu\n", work, side->name,
+	       (unsigned long long)size, unit, (unsigned long long)figure->least,
+	       (unsigned long long)figure->largest);
+	fflush(stdout);
+}
+
+static uint64_t now(void)
+{
+	unsigned int processor;
+
+	return __rdtscp(&processor);
+}
+
+/* Time on the processor of this task alone, in ns; the same unit as now() with -icount shift=0 */
+static uint64_t task_time(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+	return time.tv_sec * 1000000000ull + time.tv_nsec;
+}
+
+static void fail(const char *what, int err)
+{
+	fprintf(stderr, "%s: %s\n", what, strerror(-err));
+	exit(1);
+}
+
+/* ---- The sides ---- */
+
+static struct vpfn_bo bo;
+
+static int open_vpfn(const struct side *side)
+{
+	int err = vpfn_limit_set(side->level);
+
+	err = err ?: vpfn_bo_create_in(card, VPFN_1G, DRM_VPFN_PLACEMENT_VRAM,
+				       DRM_VPFN_GEM_CREATE_CPU_ACCESS, &bo);
+	/* The engine clears it. */
+	return err ?: vpfn_bo_wait(card, &bo, 0, VPFN_LONG_NS);
+}
+
+static int map_vpfn(const struct side *side, uint64_t size, void **map)
+{
+	struct vpfn_bo part = bo;
+
+	(void)side;
+	part.size = size;
+	return vpfn_bo_map(card, &part, map);
+}
+
+static void close_vpfn(const struct side *side)
+{
+	(void)side;
+	vpfn_bo_close(card, &bo);
+}
+
+/* Stock vfio-pci, on the same BAR */
+static struct {
+	int container, group, device;
+	uint64_t offset;
+} vfio = { -1, -1, -1, 0 };
+
+static int bind_vfio(char *path, size_t size)
+{
+	char link[128], number[128];
+	ssize_t len;
+	int err;
+
+	if (system("modprobe -q vfio-pci"))
+		return -ENODEV;
+	err = vpfn_text_write("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "1");
+	err = err ?: vpfn_card_set(card_name, "driver_override", "vfio-pci");
+	err = err ?: vpfn_card_unbind(card_name);
+	err = err ?: vpfn_text_write("/sys/bus/pci/drivers_probe", card_name);
+	if (err)
+		return err;
+
+	snprintf(link, sizeof(link), "/sys/bus/pci/devices/%s/iommu_group", card_name);
+	len = readlink(link, number, sizeof(number) - 1);
+	if (len < 0)
+		return -errno;
+	number[len] = '\0';
+	snprintf(path, size, "/dev/vfio/noiommu-%s", strrchr(number, '/') + 1);
+	return 0;
+}
+
+static int open_vfio_device(const char *path)
+{
+	struct vfio_region_info region = {
+		.argsz = sizeof(region),
+		.index = VFIO_PCI_BAR0_REGION_INDEX + VRAM_BAR,
+	};
+
+	vfio.container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+	vfio.group = open(path, O_RDWR | O_CLOEXEC);
+	if (vfio.container < 0 || vfio.group < 0)
+		return -errno;
+	if (ioctl(vfio.group, VFIO_GROUP_SET_CONTAINER, &vfio.container) ||
+	    ioctl(vfio.container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU))
+		return -errno;
+	vfio.device = ioctl(vfio.group, VFIO_GROUP_GET_DEVICE_FD, card_name);
+	if (vfio.device < 0 || ioctl(vfio.device, VFIO_DEVICE_GET_REGION_INFO, &region))
+		return -errno;
+	vfio.offset = region.offset;
+	return 0;
+}
+
+static int open_vfio(const struct side *side)
+{
+	char path[160];
+	int err;
+
+	(void)side;
+	if (vfio.device >= 0)
+		return 0;
+	err = bind_vfio(path, sizeof(path));
+	return err ?: open_vfio_device(path);
+}
+
+static int map_fixed(char *addr, uint64_t size, int flags, int fd, uint64_t offset, void **map)
+{
+	*map = mmap(addr, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED_NOREPLACE, fd, offset);
+	return *map == MAP_FAILED ? -errno : 0;
+}
+
+/*
+ * vfio-pci has no get_unmapped_area() in Linux 7.3, so the address decides about the leaf: it is
+ * aligned to the leaf of the side and to no larger one.
+ */
+static int map_vfio(const struct side *side, uint64_t size, void **map)
+{
+	char *addr = side->level == VPFN_PUD ? area : area + vpfn_level_size(side->level);
+
+	return map_fixed(addr, size, MAP_SHARED, vfio.device, vfio.offset, map);
+}
+
+/* The same physical addresses, all PTEs of which mmap() makes */
+static int mem = -1;
+
+static int open_mem(const struct side *side)
+{
+	(void)side;
+	mem = open("/dev/mem", O_RDWR | O_CLOEXEC | O_SYNC);
+	return mem < 0 ? -errno : 0;
+}
+
+static int map_mem(const struct side *side, uint64_t size, void **map)
+{
+	(void)side;
+	*map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, mem, bar);
+	return *map == MAP_FAILED ? -errno : 0;
+}
+
+static void close_mem(const struct side *side)
+{
+	(void)side;
+	close(mem);
+}
+
+static int map_anonymous(const struct side *side, uint64_t size, void **map)
+{
+	int advice = side->level == VPFN_PMD ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
+	int err = map_fixed(area, size, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, map);
+
+	return err ?: madvise(*map, size, advice) ? -errno : 0;
+}
+
+#define HUGE_PAGES	"/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+
+static int open_hugetlb(const struct side *side)
+{
+	char text[16];
+	int err = vpfn_text_write(HUGE_PAGES, "512");
+
+	(void)side;
+	err = err ?: vpfn_text_read(HUGE_PAGES, text, sizeof(text));
+	return err ?: strtol(text, NULL, 10) == 512 ? 0 : -ENOMEM;
+}
+
+static int map_hugetlb(const struct side *side, uint64_t size, void **map)
+{
+	(void)side;
+	*map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB,
+		    -1, 0);
+	return *map == MAP_FAILED ? -errno : 0;
+}
+
+static void close_hugetlb(const struct side *side)
+{
+	(void)side;
+	vpfn_text_write(HUGE_PAGES, "0");
+}
+
+/* vpfn at PTE maps by TTM's own fault handler, ttm_bo_vm_fault_reserved(). vfio-pci comes last. */
+static const struct side sides[] = {
+	{ "vpfn-pte", VPFN_PTE, open_vpfn, map_vpfn, close_vpfn },
+	{ "vpfn-pmd", VPFN_PMD, open_vpfn, map_vpfn, close_vpfn },
+	{ "vpfn-pud", VPFN_PUD, open_vpfn, map_vpfn, close_vpfn },
+	{ "anonymous", VPFN_PTE, NULL, map_anonymous, NULL },
+	{ "anonymous-thp", VPFN_PMD, NULL, map_anonymous, NULL },
+	{ "hugetlb", VPFN_PMD, open_hugetlb, map_hugetlb, close_hugetlb },
+	{ "dev-mem", VPFN_PTE, open_mem, map_mem, close_mem },
+	{ "vfio-pci-pte", VPFN_PTE, open_vfio, map_vfio, NULL },
+	{ "vfio-pci-pmd", VPFN_PMD, open_vfio, map_vfio, NULL },
+	{ "vfio-pci-pud", VPFN_PUD, open_vfio, map_vfio, NULL },
+};
+
+/* ---- The work on a mapping ---- */
+
+static void map_side(const struct side *side, uint64_t size, struct mapping *mapping)
+{
+	int err = side->map(side, size, &mapping->map);
+
+	if (err)
+		fail(side->name, err);
+	mapping->size = size;
+}
+
+static void unmap(const struct mapping *mapping)
+{
+	if (munmap(mapping->map, mapping->size))
+		fail("munmap", -errno);
+}
+
+/* Touches a word every @step bytes, in steps of @stride words that comes by all of them. */
+static void touch(const struct mapping *mapping, uint64_t step, uint64_t stride)
+{
+	uint64_t count = mapping->size / step, i, at = 0;
+
+	for (i = 0; i < count; i++) {
+		vpfn_store((char *)mapping->map + at * step, i);
+		at += stride;
+		if (at >= count)
+			at -= count;
+	}
+}
+
+struct first_touch {
+	const char *work;
+	uint64_t step;		/* 0: one word in all */
+	uint64_t stride;
+};
+
+/* 1 and 40503 have no factor in common with a power of two. */
+static const struct first_touch touches[] = {
+	{ "touch-pages", VPFN_PAGE, 1 },
+	{ "touch-random", VPFN_PAGE, 40503 },
+	{ "touch-once", 0, 1 },
+};
+
+static void measure_touch(const struct side *side, uint64_t size, const struct first_touch *how)
+{
+	uint64_t step = how->step ?: size, stride = how->stride % (size / step) ?: 1;
+	struct figure first = {}, again = {}, faults = {}, tables = {}, outside = {};
+
+	for (int i = 0; i < REPEATS; i++) {
+		uint64_t begin, middle, end;
+		struct mapping mapping;
+		long kib, count;
+
+		kib = vpfn_page_table_kib();
+		map_side(side, size, &mapping);
+		count = vpfn_faults();
+		begin = now();
+		touch(&mapping, step, stride);
+		middle = now();
+		touch(&mapping, step, stride);
+		end = now();
+		add(&faults, vpfn_faults() - count);
+		add(&tables, vpfn_page_table_kib() - kib);
+		add(&first, middle - begin);
+		add(&again, end - middle);
+		unmap(&mapping);
+	}
+	/* The least of each: an interrupt in the second loop would make the difference smaller. */
+	outside.least = first.least - again.least;
+	outside.largest = first.largest - again.least;
+	tell(how->work, side, size, "instructions", &outside);
+	tell(how->work, side, size, "faults", &faults);
+	tell(how->work, side, size, "KiB of page tables", &tables);
+}
+
+static void measure_mmap(const struct side *side, uint64_t size)
+{
+	struct figure maps = {}, unmaps = {}, holes = {};
+
+	for (int i = 0; i < REPEATS; i++) {
+		struct mapping mapping;
+		uint64_t begin = now(), middle;
+
+		map_side(side, size, &mapping);
+		add(&maps, now() - begin);
+		touch(&mapping, VPFN_PAGE, 1);
+		begin = now();
+		unmap(&mapping);
+		add(&unmaps, now() - begin);
+
+		/* hugetlb unmaps whole pages only. */
+		if (side->map == map_hugetlb)
+			continue;
+		map_side(side, size, &mapping);
+		touch(&mapping, VPFN_PAGE, 1);
+		begin = now();
+		if (munmap((char *)mapping.map + size / 2, VPFN_PAGE))
+			fail("munmap of a page", -errno);
+		middle = now();
+		add(&holes, middle - begin);
+		unmap(&mapping);
+	}
+	tell("mmap", side, size, "instructions", &maps);
+	tell("munmap", side, size, "instructions", &unmaps);
+	if (holes.readings)
+		tell("munmap-page", side, size, "instructions", &holes);
+}
+
+static uint64_t fork_and_exit(void)
+{
+	uint64_t begin = now();
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(0);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+		fail("fork", -errno);
+	return now() - begin;
+}
+
+/* What a fork and the exit of the child cost more with the mapping than without it */
+static void measure_fork(const struct side *side, uint64_t size)
+{
+	struct figure with = {}, without = {}, more = {};
+	struct mapping mapping;
+
+	map_side(side, size, &mapping);
+	touch(&mapping, VPFN_PAGE, 1);
+	for (int i = 0; i < REPEATS; i++)
+		add(&with, fork_and_exit());
+	unmap(&mapping);
+	for (int i = 0; i < REPEATS; i++)
+		add(&without, fork_and_exit());
+	/* Less than an interrupt costs is nothing. */
+	more.least = with.least > without.least ? with.least - without.least : 0;
+	more.largest = with.largest - without.least;
+	tell("fork", side, size, "instructions", &more);
+}
+
+static void measure_side(const struct side *side)
+{
+	static const uint64_t sizes[] = SIZES;
+	int err = side->open ? side->open(side) : 0;
+
+	if (err) {
+		printf("absent\t%s\t%s\n", side->name, strerror(-err));
+		return;
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		for (unsigned int j = 0; j < ARRAY_SIZE(touches); j++)
+			measure_touch(side, sizes[i], &touches[j]);
+		measure_mmap(side, sizes[i]);
+		measure_fork(side, sizes[i]);
+	}
+	if (side->close)
+		side->close(side);
+}
+
+/* ---- The work of the driver ---- */
+
+/* As TTM's series of 2020 had it: buffers of 4 MiB, each mapped, touched and freed. */
+static void measure_buffers(const struct side *side)
+{
+	struct figure each = {}, faults = {};
+	long count = vpfn_faults();
+
+	if (vpfn_limit_set(side->level))
+		return;
+	for (int i = 0; i < BUFFERS; i++) {
+		struct mapping mapping = { .size = BUFFER_SIZE };
+		uint64_t begin = task_time();
+		struct vpfn_bo buffer;
+		int err;
+
+		err = vpfn_bo_create_in(card, BUFFER_SIZE, DRM_VPFN_PLACEMENT_VRAM,
+					DRM_VPFN_GEM_CREATE_CPU_ACCESS, &buffer);
+		err = err ?: vpfn_bo_map(card, &buffer, &mapping.map);
+		if (err)
+			fail("a buffer", err);
+		touch(&mapping, VPFN_PAGE, 1);
+		unmap(&mapping);
+		vpfn_bo_close(card, &buffer);
+		add(&each, task_time() - begin);
+	}
+	add(&faults, vpfn_faults() - count);
+	tell("buffers", side, BUFFER_SIZE, "instructions", &each);
+	tell("buffers", side, BUFFER_SIZE, "faults of all", &faults);
+}
+
+static void measure_create(const struct side *side)
+{
+	static struct vpfn_bo buffers[SMALL_BUFFERS];
+	struct figure creates = {}, closes = {};
+	uint64_t begin;
+	int err;
+
+	for (int i = 0; i < SMALL_BUFFERS; i++) {
+		begin = task_time();
+		err = vpfn_bo_create(card, VPFN_PAGE, &buffers[i]);
+		if (err)
+			fail("a small buffer", err);
+		add(&creates, task_time() - begin);
+	}
+	for (int i = 0; i < SMALL_BUFFERS; i++) {
+		begin = task_time();
+		vpfn_bo_close(card, &buffers[i]);
+		add(&closes, task_time() - begin);
+	}
+	tell("create", side, VPFN_PAGE, "instructions", &creates);
+	tell("close", side, VPFN_PAGE, "instructions", &closes);
+}
+
+static void measure_submit(const struct side *side)
+{
+	const struct drm_vpfn_cmd nop = { .op = DRM_VPFN_CMD_NOP };
+	struct figure figure = {};
+	uint32_t out;
+	int err = drmSyncobjCreate(card, 0, &out);
+
+	for (int i = 0; !err && i < JOBS; i++) {
+		uint64_t begin = task_time();
+
+		err = vpfn_submit(card, &nop, 1, 0, out);
+		add(&figure, task_time() - begin);
+		err = err ?: vpfn_sync_status(card, out, VPFN_LONG_NS);
+	}
+	if (err)
+		fail("a submission", err);
+	drmSyncobjDestroy(card, out);
+	tell("submit-nop", side, 0, "instructions", &figure);
+}
+
+int main(void)
+{
+	static const struct side driver = { .name = "vpfn" };
+	void *reserved;
+	int err;
+
+	card = vpfn_open(O_RDWR);
+	if (card < 0)
+		fail("no vpfn device", card);
+	err = vpfn_card_name(card, card_name) ?: vpfn_bar_start(card, VRAM_BAR, &bar);
+	err = err ?: vpfn_reserve(2 * VPFN_1G, VPFN_1G, &reserved);
+	if (err)
+		fail("the device", err);
+	munmap(reserved, 2 * VPFN_1G);
+	area = reserved;
+
+	measure_submit(&driver);
+	measure_create(&driver);
+	for (unsigned int i = 0; sides[i].open == open_vpfn; i++)
+		measure_buffers(&sides[i]);
+	for (unsigned int i = 0; i < ARRAY_SIZE(sides); i++) {
+		/* Its driver has to let the card go. */
+		if (sides[i].open == open_vfio && card >= 0) {
+			close(card);
+			card = -1;
+		}
+		measure_side(&sides[i]);
+	}
+	return 0;
+}

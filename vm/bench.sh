@@ -1,0 +1,28 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# What does a mapping cost, by the size of its leaves and beside other mappings? Boots the fast
+# kernel with a clock that counts instructions, runs vpfn_bench, prints its figures as tables, and
+# writes out/bench/: bench.json, bench.html and the plots.
+# usage: bench.sh                  measure
+#        bench.sh --diff OLD NEW   what costs more in NEW than in OLD, both bench.json; fails if
+#                                  anything does
+
+. "$(dirname "$0")/lib.sh"
+
+dir=$out/bench
+report=$top/vm/bench_report.py
+
+if [ "${1:-}" = --diff ]; then
+	if [ ! -r "${2:-}" ] || [ ! -r "${3:-}" ]; then
+		die "bench-diff needs OLD= and NEW=, two files bench.json"
+	fi
+	exec python3 "$report" diff "$2" "$3"
+fi
+
+"$top/vm/host-packages.sh" run bench
+"$top/vm/boot.sh" --flavour fast --icount --limit 1200 bench /vpfn/guest/bench >/dev/null
+python3 "$report" write "$dir/output.log" "$dir"
+(cd "$dir" && gnuplot plots.gnuplot)
+python3 "$report" page "$dir"
+python3 "$report" print "$dir/bench.json"
+say "the figures are in $dir/bench.json, the plots in $dir/bench.html"
