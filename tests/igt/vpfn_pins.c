@@ -158,6 +158,21 @@ long vpfn_pins(void)
 }
 
 /**
+ * vpfn_pins_acquired:
+ *
+ * Other processes' pins make it larger, but their end makes it no smaller, unlike vpfn_pins().
+ *
+ * Returns: how many pages FOLL_PIN has pinned since boot, in the whole system; VPFN_PINS_UNKNOWN
+ * if the kernel does not say so.
+ */
+long vpfn_pins_acquired(void)
+{
+	struct counts counts;
+
+	return read_counts(&counts) ? counts.acquired : VPFN_PINS_UNKNOWN;
+}
+
+/**
  * vpfn_pins_returned:
  * @before: what vpfn_pins() said before some pages may have been pinned
  *

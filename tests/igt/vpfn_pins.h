@@ -56,6 +56,7 @@ int vpfn_gup_read_held(int fd, void *bytes);
 #define VPFN_PINS_UNKNOWN	(-1)
 
 long vpfn_pins(void);
+long vpfn_pins_acquired(void);
 int vpfn_pins_returned(long before);
 
 #endif

@@ -136,9 +136,9 @@ static int run_turner_out(struct work *work, const uint8_t *given)
 	       vpfn_video_dequeue(&work->queue, &index);
 }
 
-static int use_ordinary(const struct device *device, struct work *work, uint8_t *memory,
-			long pins)
+static int use_ordinary(const struct device *device, struct work *work, uint8_t *memory)
 {
+	long acquired = vpfn_pins_acquired();
 	int err;
 
 	vpfn_target_pattern(2, memory);
@@ -147,7 +147,7 @@ static int use_ordinary(const struct device *device, struct work *work, uint8_t 
 		return err;
 
 	/* If these were not counted, a leaked pin would not be seen. */
-	if (vpfn_pins() < pins + LEN / (long)VPFN_PAGE)
+	if (vpfn_pins_acquired() < acquired + LEN / (long)VPFN_PAGE)
 		return -ENODATA;
 
 	err = device->run(work, memory) ?: vpfn_video_release(&work->queue);
@@ -157,7 +157,7 @@ static int use_ordinary(const struct device *device, struct work *work, uint8_t 
 }
 
 /* Memory that is not the target, in the buffer that was to be the target. */
-static int run_on_ordinary(const struct device *device, struct work *work, long pins)
+static int run_on_ordinary(const struct device *device, struct work *work)
 {
 	uint8_t *memory = vpfn_anonymous(LEN);
 	int err;
@@ -165,7 +165,7 @@ static int run_on_ordinary(const struct device *device, struct work *work, long 
 	if (!memory)
 		return -ENOMEM;
 
-	err = use_ordinary(device, work, memory, pins);
+	err = use_ordinary(device, work, memory);
 	munmap(memory, LEN);
 	return err;
 }
@@ -180,7 +180,7 @@ static int check_refusal(const struct device *device, struct work *work, long pi
 
 	if (vpfn_pins_returned(pins))
 		return -ESTALE;
-	err = run_on_ordinary(device, work, pins);
+	err = run_on_ordinary(device, work);
 	if (err)
 		return err == -EFAULT ? -EREMOTEIO : err;
 	return vpfn_pins_returned(pins) ? -ESTALE : 0;

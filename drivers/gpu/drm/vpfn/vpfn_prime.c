@@ -204,6 +204,7 @@ static int vpfn_import_forget(struct ttm_buffer_object *tbo)
 	struct ttm_operation_ctx ctx = {};
 	struct ttm_placement nowhere = {};
 
+	WRITE_ONCE(to_vpfn_bo(tbo)->mem_type, TTM_PL_SYSTEM);
 	return ttm_bo_validate(tbo, &nowhere, &ctx);
 }
 

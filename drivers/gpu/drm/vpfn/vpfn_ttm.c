@@ -230,8 +230,12 @@ static void vpfn_ttm_evict_flags(struct ttm_buffer_object *tbo, struct ttm_place
 
 	/* No place: TTM waits until it is idle and frees it. An import is mapped again later. */
 	placement->num_placement = 0;
-	if (!vpfn_ttm_is_vpfn_bo(tbo) || tbo->type == ttm_bo_type_sg)
+	if (!vpfn_ttm_is_vpfn_bo(tbo))
 		return;
+	if (tbo->type == ttm_bo_type_sg) {
+		WRITE_ONCE(to_vpfn_bo(tbo)->mem_type, TTM_PL_SYSTEM);
+		return;
+	}
 
 	placement->num_placement = 1;
 	placement->placement = &system;
