@@ -1458,7 +1458,7 @@ static const struct {
 	{ "moves-while-written", "What the importer writes is there after each move.",
 	  test_moves_while_written },
 	{ "move-waits", "A buffer does not go away under an importer's job.", test_move_waits },
-	{ "importer-closes", "An importer closes its file while its job waits.", test_importer_closes },
+	{ "importer-closes", "An importer closes while its job waits.", test_importer_closes },
 	{ "one-reservation", "A job uses two imports of one buffer, before and after it moves.",
 	  test_one_reservation },
 	{ "import-dies", "A buffer moves whose importer has just given it up.", test_import_dies },

@@ -873,7 +873,7 @@ static const struct {
 	  test_wedged },
 	{ "wedged-open", "A file that is open before a device comes back stays without it.",
 	  test_wedged_open },
-	{ "uncleared", "No access reaches a buffer that the device could not clear.", test_uncleared },
+	{ "uncleared", "No access shows a buffer that could not be cleared.", test_uncleared },
 	{ "gone-idle", "The device goes while it has nothing to do.", test_gone_idle },
 	{ "wedged-replug", "A wedged device is unplugged and plugged in again.",
 	  test_wedged_replug },

@@ -2451,7 +2451,7 @@ static void test_migrate_gone(void)
 }
 
 /*
- * A state that no device saves. The saved value of FENCE is a landmark; these are
+ * A state that no device saves. The value of FENCE is a landmark; these are
  * the distances from there of what is changed.
  */
 #define LANDMARK        0xfe4ce5a1

@@ -244,7 +244,7 @@ static void vpfn_ttm_evict_flags(struct ttm_buffer_object *tbo, struct ttm_place
 
 	placement->num_placement = ARRAY_SIZE(vdev->evict_places);
 	placement->placement = vdev->evict_places;
-	/* Only a buffer in the BAR makes room by going to the rest of VRAM, which takes the engine. */
+	/* Only a buffer in the BAR makes room by going to the rest of VRAM, by the engine. */
 	if (!vpfn_vram_is_visible(vdev, tbo->resource) || READ_ONCE(vdev->engine.wedged)) {
 		placement->num_placement--;
 		placement->placement++;
