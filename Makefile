@@ -17,7 +17,7 @@ run:
 bench:
 	vm/bench.sh
 
-## bench-diff OLD=... NEW=...: which figures of a bench.json got worse (bench/baseline.json is checked in)
+## bench-diff OLD=... NEW=...: which figures of a bench.json got worse
 bench-diff:
 	vm/bench.sh --diff "$(OLD)" "$(NEW)"
 
