@@ -109,10 +109,10 @@ VISIBLE_IF_KUNIT int vpfn_cmd_check(const struct drm_vpfn_cmd *cmd)
 }
 EXPORT_SYMBOL_IF_KUNIT(vpfn_cmd_check);
 
-/* May @length bytes at @offset of @obj be accessed? */
-static int vpfn_range_check(const struct drm_gem_object *obj, u64 offset, u64 length)
+/* Do @length bytes at @offset lie in @obj? */
+static bool vpfn_range_fits(const struct drm_gem_object *obj, u64 offset, u64 length)
 {
-	return offset > obj->size || length > obj->size - offset ? -EINVAL : 0;
+	return offset <= obj->size && length <= obj->size - offset;
 }
 
 /* The rules that need the buffers, NULL if not used: ranges lie in them, and do not overlap */
@@ -121,19 +121,13 @@ VISIBLE_IF_KUNIT int vpfn_cmd_check_ranges(const struct drm_vpfn_cmd *cmd,
 					   const struct drm_gem_object *src)
 {
 	u64 dst_length = vpfn_cmd_dst_length(cmd);
-	int ret;
 
-	if (dst) {
-		ret = vpfn_range_check(dst, cmd->dst_offset, dst_length);
-		if (ret)
-			return ret;
-	}
+	if (dst && !vpfn_range_fits(dst, cmd->dst_offset, dst_length))
+		return -EINVAL;
 	if (!src)
 		return 0;
-
-	ret = vpfn_range_check(src, cmd->src_offset, cmd->length);
-	if (ret)
-		return ret;
+	if (!vpfn_range_fits(src, cmd->src_offset, cmd->length))
+		return -EINVAL;
 	if (src == dst && cmd->src_offset < cmd->dst_offset + dst_length &&
 	    cmd->dst_offset < cmd->src_offset + cmd->length)
 		return -EINVAL;
