@@ -197,6 +197,8 @@ static void test_evicted_for_good(void)
 		vpfn_bo_close(big, &others[i]);
 	}
 
+	/* Their room is free when the engine has cleared it; an eviction waits for that. */
+	igt_assert_eq(vpfn_evict(big), 0);
 	assert_levels_touched(big, kept, pattern.size, VPFN_PUD);
 	igt_assert_eq(vpfn_where(big, &bo), VRAM);
 	assert_levels_touched(big, used, pattern.size, VPFN_PMD);
