@@ -17,6 +17,7 @@
 #include "vpfn_disk.h"
 #include "vpfn_leaf.h"
 #include "vpfn_pattern.h"
+#include "vpfn_thread.h"
 #include "vpfn_view.h"
 
 IGT_TEST_DESCRIPTION("What huge leaves may cost, and that they are not taken for page tables.");
@@ -180,6 +181,7 @@ static void test_protect_cost(enum vpfn_level level)
 
 #define RACERS	4
 #define ROUNDS	250
+#define SPLITS	300
 
 /* Threads that fill one slot, each by a leaf of a size that the next one does not want. */
 struct slot_race {
@@ -276,6 +278,70 @@ static void test_slot_race(enum vpfn_level level)
 	unmap_leaves(race.other_map, &race.bo);
 }
 
+static void forbid_and_allow(char *page)
+{
+	igt_assert_eq(mprotect(page, VPFN_PAGE, PROT_NONE), 0);
+	igt_assert_eq(mprotect(page, VPFN_PAGE, PROT_READ | PROT_WRITE), 0);
+}
+
+/* The leaf as a whole, which the next change of the protection finds. */
+static void forbid_whole(char *page)
+{
+	char *leaf = (char *)((uintptr_t)page & -VPFN_1G);
+
+	igt_assert_eq(mprotect(leaf, VPFN_1G, PROT_NONE), 0);
+	igt_assert_eq(mprotect(leaf, VPFN_1G, PROT_READ), 0);
+}
+
+/* A thread that touches an address, where there may be nothing to read */
+struct toucher {
+	struct vpfn_thread thread;
+	char *addr;
+	atomic_uint touches;
+	atomic_bool stop;
+};
+
+static int touch_on(void *arg)
+{
+	struct toucher *toucher = arg;
+
+	for (; !toucher->stop; toucher->touches++)
+		vpfn_signal_of(toucher->addr, VPFN_READ);
+	return 0;
+}
+
+/*
+ * A mapping changes while another thread faults, which takes no more than the lock of the VMA: the
+ * leaf that was zapped for the change is not back before it.
+ */
+static void test_split_race(enum vpfn_level level)
+{
+	void (* const changes[])(char *page) = {
+		split_by_munmap, split_by_mprotect, split_by_madvise, split_by_mmap,
+		forbid_and_allow, level == VPFN_PUD ? forbid_whole : forbid_and_allow,
+	};
+	struct toucher toucher = {};
+	struct vpfn_bo bo;
+	int err;
+
+	toucher.addr = map_leaves(level, 1, &bo);
+	vpfn_store(toucher.addr, 1);
+	igt_assert_eq(vpfn_thread_start(&toucher.thread, touch_on, &toucher), 0);
+	for (unsigned int round = 0; round < SPLITS; round++) {
+		void *map;
+
+		/* A new mapping in the place of the old one, so that the leaf is large again. */
+		igt_assert_eq(vpfn_map_at(fd, bo.offset, bo.size, toucher.addr, MAP_FIXED, &map), 0);
+		vpfn_load(map);
+		changes[round % ARRAY_SIZE(changes)](toucher.addr + bo.size / 2);
+		igt_assert_eq_u64(vpfn_load(map), 1);
+	}
+	toucher.stop = true;
+	igt_assert_eq(vpfn_thread_join(&toucher.thread, &err), 0);
+	igt_info("%u touches\n", toucher.touches);
+	unmap_leaves(toucher.addr, &bo);
+}
+
 static const struct {
 	const char *name;
 	const char *describe;
@@ -287,6 +353,8 @@ static const struct {
 	  test_protect_cost },
 	{ "slot-race", "Threads that want leaves of different sizes fill one slot.",
 	  test_slot_race },
+	{ "split-race", "A fault does not bring a leaf back between its zap and the change that it is for.",
+	  test_split_race },
 };
 
 int igt_main()

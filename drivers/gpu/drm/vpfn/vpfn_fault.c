@@ -7,7 +7,7 @@
  * breaks without it.
  *
  * A fault first tries without blocking. If the buffer is reserved, has to move or is moving, it
- * drops mmap_lock, does the work, and has the fault repeated. Only if that is not allowed, which
+ * drops its lock, does the work, and has the fault repeated. Only if that is not allowed, which
  * includes the repetition, it blocks under mmap_lock.
  */
 
@@ -262,7 +262,10 @@ static vm_fault_t vpfn_fault_reserved(struct vm_fault *vmf, pgoff_t page, unsign
 	return ret;
 }
 
-/* Do what the next attempt needs, without mmap_lock. That attempt reports errors. */
+/*
+ * Do what the next attempt needs, without the lock of the fault, which is mmap_lock or the VMA
+ * lock (R5). That attempt reports errors.
+ */
 static void vpfn_fault_unlocked(struct vm_fault *vmf, pgoff_t page, unsigned int order,
 				struct ttm_operation_ctx *ctx)
 {
@@ -271,7 +274,7 @@ static void vpfn_fault_unlocked(struct vm_fault *vmf, pgoff_t page, unsigned int
 	int err = 0, idx;
 
 	drm_gem_object_get(&bo->tbo.base);
-	mmap_read_unlock(vmf->vma->vm_mm);
+	release_fault_lock(vmf);
 
 	if (!vpfn_bo_wait_moves(bo, ctx->interruptible) && !vpfn_bo_lock(bo, ctx->interruptible)) {
 		if (drm_dev_enter(&vdev->drm, &idx)) {
@@ -326,15 +329,6 @@ static vm_fault_t vpfn_fault(struct vm_fault *vmf, unsigned int order)
 
 vm_fault_t vpfn_vm_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
-	/*
-	 * R5: the fault may drop mmap_lock, which one under the VMA lock does not hold. R10: nor
-	 * may such a fault put a leaf back between vpfn_vm_may_split() and the split.
-	 */
-	if (vmf->flags & FAULT_FLAG_VMA_LOCK) {
-		vma_end_read(vmf->vma);
-		return VM_FAULT_RETRY;
-	}
-
 	if (order > vpfn_max_order() ||
 	    !vpfn_leaf_in_vma(vmf->vma, vmf->address, PAGE_SIZE << order)) {
 		trace_vpfn_fault(vmf, order, VM_FAULT_FALLBACK);

@@ -10,6 +10,7 @@
 #include <linux/dma-buf.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/mmap_lock.h>
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
 #include <linux/sched.h>
@@ -25,14 +26,18 @@
 /*
  * R10: @vma is about to be split at @addr, or cut there by mremap(). mm takes a PUD leaf for a
  * page table, so zap one across @addr first; refaults install PMD leaves. mmap_lock is held for
- * writing.
+ * writing, but that does not exclude a fault under the VMA lock.
  */
 static int vpfn_vm_may_split(struct vm_area_struct *vma, unsigned long addr)
 {
 	struct follow_pfnmap_args args = { .vma = vma, .address = addr };
 	unsigned long leaf_mask;
 
-	if (IS_ALIGNED(addr, PUD_SIZE) || follow_pfnmap_start(&args))
+	if (IS_ALIGNED(addr, PUD_SIZE))
+		return 0;
+
+	vma_start_write(vma);
+	if (follow_pfnmap_start(&args))
 		return 0;
 
 	leaf_mask = args.addr_mask;
@@ -53,9 +58,10 @@ static int vpfn_vm_mprotect(struct vm_area_struct *vma, unsigned long start, uns
 {
 	struct ttm_buffer_object *tbo = vma->vm_private_data;
 
-	if (tbo->base.size >= PUD_SIZE && !(newflags & VM_ACCESS_FLAGS))
+	if (tbo->base.size >= PUD_SIZE && !(newflags & VM_ACCESS_FLAGS)) {
+		vma_start_write(vma);
 		zap_special_vma_range(vma, start, end - start);
-
+	}
 	return 0;
 }
 
