@@ -15,6 +15,7 @@
 #   --no-device        leave the vpfn devices out
 #   --qxl              add QEMU's QXL device
 #   --iommu            an IOMMU, and each vpfn device in a group of its own
+#   --hotplug          for programs in which devices come and go; slower if both processors are busy
 #   --icount           the guest's time is the number of instructions it has run, 1 ns each, so that
 #                      a busy host makes nothing late; one processor, without KVM
 #   --terminal         connect the program to the terminal; no time limit
@@ -39,6 +40,7 @@ modules=
 device=yes
 qxl=
 iommu=
+hotplug=
 icount=
 terminal=
 environment=()
@@ -54,6 +56,7 @@ while [[ ${1:-} = --* ]]; do
 	--no-device) device= ;;
 	--qxl) qxl=yes ;;
 	--iommu) iommu=yes ;;
+	--hotplug) hotplug=yes ;;
 	--icount) icount=yes ;;
 	--terminal) terminal=yes ;;
 	*) die "boot.sh has no option $1" ;;
@@ -152,7 +155,12 @@ accelerator() {
 		# A VM with an IOMMU runs nested guests. QEMU's helpers for SVM change a processor's
 		# pending interrupts without a lock: one that another thread raises meanwhile is
 		# lost, and the processor that waits for the answer to an IPI waits for ever.
-		echo "tcg,thread=$([ -n "$iommu" ] && echo single || echo multi)"
+		# A processor's TLB has, for each page of a device, an index into the table of
+		# memory regions, and QEMU 10.0 flushes it only after the table has changed
+		# (system/physmem.c: iotlb_to_section(), tcg_commit()). While one thread maps or
+		# unmaps a BAR, an access in another thread may reach the wrong device: in
+		# vpfn_lifecycle@sleep QEMU ended once by the assertion of msix_table_mmio_write().
+		echo "tcg,thread=$([ -n "$iommu$hotplug" ] && echo single || echo multi)"
 	fi
 }
 

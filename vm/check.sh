@@ -152,7 +152,9 @@ run_vm() {
 	local vm=$1 status=0 start=$SECONDS options=()
 	shift
 
-	[[ $vm != iommu && $vm != icount ]] || options=("--$vm")
+	case $vm in
+	hotplug | iommu | icount) options=("--$vm") ;;
+	esac
 	"$top/vm/boot.sh" "${boot[@]}" "${options[@]}" --add "$dir/add" "$name/$vm" "$@" \
 		2>"$dir/$vm.txt" | progress "$vm" || status=$?
 	echo "$status $((SECONDS - start))" >"$dir/$vm.status"
