@@ -484,8 +484,11 @@ static void check_touch(struct touch *touch, enum vpfn_level level)
 	vpfn_trace_lines("vpfn_fault", look_at_fault, &faults);
 	igt_assert_eq(faults.done, 1);
 	igt_assert_eq(faults.order, orders[level]);
-	/* The core offers more than the driver may use. */
-	igt_assert(level != VPFN_PTE || faults.fallbacks == 1);
+	/* The core offers more than the driver may use: under the VMA lock, then under mmap_lock. */
+	if (level == VPFN_PTE) {
+		igt_assert_lte(1, faults.fallbacks);
+		igt_assert_lte(faults.fallbacks, 2);
+	}
 
 	/* A touch without a fault is not told. */
 	vpfn_trace_clear();
