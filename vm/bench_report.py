@@ -9,6 +9,7 @@ usage: bench_report.py write OUTPUT DIR   its output as DIR/bench.json, and data
 """
 import html
 import json
+import platform
 import sys
 from pathlib import Path
 
@@ -53,8 +54,16 @@ def parse(output):
             absent.append({"side": fields[1], "reason": fields[2]})
     if not figures:
         sys.exit(f"bench_report.py: no figures in {output}")
-    return {"counter": "guest instructions: QEMU TCG, -icount shift=0, one processor",
+    return {"SPDX-License-Identifier": "MIT", "machine": machine(),
+            "counter": "guest instructions: QEMU TCG, -icount shift=0, one processor",
             "figures": figures, "absent": absent}
+
+
+def machine():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":")[1].strip()
+    return platform.machine()
 
 
 def load(path):
@@ -143,6 +152,9 @@ td:first-child, th:first-child { text-align: left; }
 </style></head><body>
 <h1>What a mapping costs</h1>""", f"<p>Unit: {html.escape(bench['counter'])}.</p>"]
     for work, title, caption in PLOTS:
+        plot = directory / f"{work}.svg"
+        plot.write_text(plot.read_text().replace(
+            "?>\n", "?>\n<!-- SPDX-License-Identifier: MIT -->\n", 1))
         parts.append(f"<figure><img src='{work}.svg' alt='{html.escape(title)}'>"
                      f"<figcaption>{html.escape(caption)}</figcaption></figure>")
     for title, rows in tables(bench):
