@@ -484,7 +484,7 @@ static void check_touch(struct touch *touch, enum vpfn_level level)
 	vpfn_trace_lines("vpfn_fault", look_at_fault, &faults);
 	igt_assert_eq(faults.done, 1);
 	igt_assert_eq(faults.order, orders[level]);
-	/* The core offers more than the driver may use: under the VMA lock, then under mmap_lock. */
+	/* The core offers more than the driver may use, under the VMA lock and mmap_lock. */
 	if (level == VPFN_PTE) {
 		igt_assert_lte(1, faults.fallbacks);
 		igt_assert_lte(faults.fallbacks, 2);

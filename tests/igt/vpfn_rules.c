@@ -331,7 +331,8 @@ static void test_split_race(enum vpfn_level level)
 		void *map;
 
 		/* A new mapping in the place of the old one, so that the leaf is large again. */
-		igt_assert_eq(vpfn_map_at(fd, bo.offset, bo.size, toucher.addr, MAP_FIXED, &map), 0);
+		igt_assert_eq(vpfn_map_at(fd, bo.offset, bo.size, toucher.addr, MAP_FIXED,
+					  &map), 0);
 		vpfn_load(map);
 		changes[round % ARRAY_SIZE(changes)](toucher.addr + bo.size / 2);
 		igt_assert_eq_u64(vpfn_load(map), 1);
