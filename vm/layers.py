@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-LAYERS = ["pm", "gart", "engine", "job", "vram", "ttm", "bo", "prime", "fault", "mmap", "gem",
+LAYERS = ["gart", "engine", "job", "vram", "ttm", "bo", "prime", "fault", "mmap", "gem",
           "submit", "debugfs", "drv"]
 
 

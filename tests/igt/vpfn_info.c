@@ -21,7 +21,6 @@
 #include "vpfn_bo.h"
 #include "vpfn_card.h"
 #include "vpfn_gate.h"
-#include "vpfn_host.h"
 #include "vpfn_job.h"
 #include "vpfn_leaf.h"
 #include "vpfn_pattern.h"
@@ -582,117 +581,6 @@ static void test_trace_move(void)
 	check_move(&moves, NULL, false);
 }
 
-struct jobs {
-	int ok, failed;
-	long error, descriptors, seqno, gaps;
-};
-
-static void look_at_job(const char *line, void *arg)
-{
-	struct jobs *jobs = arg;
-	long seqno = vpfn_trace_number(line, "seqno=");
-
-	if (vpfn_trace_number(line, " error=")) {
-		jobs->failed++;
-		jobs->error = vpfn_trace_number(line, " error=");
-	} else {
-		jobs->ok++;
-	}
-	if (jobs->ok + jobs->failed > 1 && seqno != jobs->seqno + 1)
-		jobs->gaps++;
-	jobs->seqno = seqno;
-	jobs->descriptors += vpfn_trace_number(line, "descriptors=");
-}
-
-static void test_trace_job(void)
-{
-	struct drm_vpfn_cmd cmds[3];
-	struct jobs jobs = {};
-	struct vpfn_bo bo;
-
-	vpfn_trace_begin("vpfn_job");
-	igt_assert_eq(vpfn_bo_create(fd, 2 * VPFN_2M, &bo), 0);
-	settle(fd, &bo);
-	for (unsigned int i = 0; i < ARRAY_SIZE(cmds); i++)
-		cmds[i] = vpfn_cmd_fill(&bo, i * VPFN_PAGE, VPFN_PAGE, i);
-
-	vpfn_trace_clear();
-	vpfn_trace_lines("vpfn_job", look_at_job, &jobs);
-	igt_assert_eq(jobs.ok + jobs.failed, 0);
-	for (int i = 0; i < 7; i++)
-		igt_assert_eq(vpfn_run(fd, cmds, ARRAY_SIZE(cmds)), 0);
-	vpfn_trace_lines("vpfn_job", look_at_job, &jobs);
-	igt_assert_eq(jobs.ok, 7);
-	igt_assert_eq(jobs.failed, 0);
-	igt_assert_eq(jobs.gaps, 0);
-	igt_assert_eq(jobs.descriptors, 21);
-
-	/* A submission that is refused is no job. */
-	vpfn_trace_clear();
-	jobs = (struct jobs) {};
-	cmds[1].dst_offset = bo.size;
-	igt_assert_eq(vpfn_run(fd, cmds, ARRAY_SIZE(cmds)), -EINVAL);
-	vpfn_trace_lines("vpfn_job", look_at_job, &jobs);
-	igt_assert_eq(jobs.ok + jobs.failed, 0);
-	igt_assert_eq(vpfn_bo_close(fd, &bo), 0);
-}
-
-static void look_at_reset(const char *line, void *arg)
-{
-	long *error = arg;
-
-	igt_assert_eq(vpfn_trace_number(line, "ok="), 1);
-	*error = vpfn_trace_number(line, " error=");
-}
-
-static void check_failure(int status, int expected, long expected_error)
-{
-	struct jobs jobs = {};
-	long error = -1;
-
-	igt_assert_eq(status, expected);
-	igt_assert_eq(vpfn_trace_lines("vpfn_reset", look_at_reset, &error), 1);
-	igt_assert_eq(error, expected_error);
-	vpfn_trace_lines("vpfn_job", look_at_job, &jobs);
-	igt_assert_eq(jobs.failed, 1);
-	igt_assert_eq(jobs.error, expected);
-	vpfn_trace_clear();
-}
-
-#define TIMEOUT_MS	500
-#define NO_ERROR	0	/* of the register ERROR */
-#define DMA_ERROR	9
-
-static void test_trace_reset(void)
-{
-	struct vpfn_bo bo;
-	char answer[64];
-	long error = -1;
-	int err;
-
-	err = vpfn_host_command(answer, sizeof(answer), "get " VPFN_HOST_BIG " x-inject-hang");
-	igt_require_f(err != -ENODEV, "no port vpfn.control: the machine's host does nothing\n");
-	igt_assert_eq(err, 0);
-	vpfn_trace_begin("vpfn_reset");
-	vpfn_trace_add("vpfn_job");
-	igt_assert_eq(vpfn_bo_create(fd, VPFN_2M, &bo), 0);
-	settle(fd, &bo);
-	igt_assert_eq(vpfn_fill(fd, &bo, 0, bo.size, 1), 0);
-	igt_assert_eq(vpfn_trace_lines("vpfn_reset", look_at_reset, &error), 0);
-	vpfn_trace_clear();
-
-	igt_assert_eq(vpfn_host_dma_error(VPFN_HOST_BIG, 1), 0);
-	check_failure(vpfn_fill(fd, &bo, 0, bo.size, 2), -EIO, DMA_ERROR);
-	vpfn_timeout_set(TIMEOUT_MS);
-	igt_assert_eq(vpfn_host_hang(VPFN_HOST_BIG, true), 0);
-	check_failure(vpfn_fill(fd, &bo, 0, bo.size, 3), -ETIME, NO_ERROR);
-	vpfn_timeout_restore();
-
-	igt_assert_eq(vpfn_fill(fd, &bo, 0, bo.size, 4), 0);
-	igt_assert_eq(vpfn_trace_lines("vpfn_reset", look_at_reset, &error), 0);
-	igt_assert_eq(vpfn_bo_close(fd, &bo), 0);
-}
-
 /* Dumb buffers, which are for the primary node alone */
 
 static int open_primary(int file)
@@ -854,8 +742,6 @@ static const struct {
 	{ "trace-fault", "One event for each fault, with the order of the leaf that is there.",
 	  test_trace_fault },
 	{ "trace-move", "One event for each move, none without.", test_trace_move },
-	{ "trace-job", "One event for each job, none for a refused one.", test_trace_job },
-	{ "trace-reset", "One event for each reset, with its cause.", test_trace_reset },
 	{ "dumb-bad", "No dumb buffer of a bad size, and none for others.", test_dumb_bad },
 	{ "dumb-too-big", "A dumb buffer that fits nowhere is an error.", test_dumb_too_big },
 	{ "dumb", "A dumb buffer has room for its picture, by CPU and by engine.", test_dumb },

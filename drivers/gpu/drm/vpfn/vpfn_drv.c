@@ -164,34 +164,15 @@ static int vpfn_pm_prepare(struct device *dev)
 	return vpfn_pm_vram_is_empty(vdev) ? 0 : -EBUSY;
 }
 
-/*
- * No job goes into the ring from here on, so that the engine is idle when it stops: a job that has
- * run in part must not run again, since it may read what it has overwritten.
- */
-static void vpfn_stop(struct vpfn_device *vdev)
-{
-	drm_sched_wqueue_stop(&vdev->sched);
-	vpfn_engine_suspend(vdev);
-}
-
-static int vpfn_start(struct vpfn_device *vdev)
-{
-	int ret = vpfn_engine_resume(vdev);
-
-	/* If the engine is given up, jobs end with an error. */
-	drm_sched_wqueue_start(&vdev->sched);
-	return ret;
-}
-
 static int vpfn_pm_suspend(struct device *dev)
 {
-	vpfn_stop(dev_get_drvdata(dev));
+	vpfn_job_stop(dev_get_drvdata(dev));
 	return 0;
 }
 
 static int vpfn_pm_resume(struct device *dev)
 {
-	return vpfn_start(dev_get_drvdata(dev));
+	return vpfn_job_start(dev_get_drvdata(dev));
 }
 
 static int vpfn_pm_runtime_suspend(struct device *dev)
@@ -202,7 +183,7 @@ static int vpfn_pm_runtime_suspend(struct device *dev)
 	if (vpfn_pm_save_vram(vdev) || !vpfn_pm_vram_is_empty(vdev))
 		return -EBUSY;
 
-	vpfn_stop(vdev);
+	vpfn_job_stop(vdev);
 	return 0;
 }
 
@@ -386,14 +367,14 @@ static void vpfn_pci_reset_prepare(struct pci_dev *pdev)
 
 	WRITE_ONCE(vdev->vram_blocked, true);
 	vpfn_bo_revoke_vram(vdev);
-	vpfn_stop(vdev);
+	vpfn_job_stop(vdev);
 }
 
 static void vpfn_pci_reset_done(struct pci_dev *pdev)
 {
 	struct vpfn_device *vdev = pci_get_drvdata(pdev);
 
-	vpfn_start(vdev);
+	vpfn_job_start(vdev);
 	vpfn_unblock_vram(vdev);
 }
 

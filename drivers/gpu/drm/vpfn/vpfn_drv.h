@@ -43,7 +43,6 @@ struct vm_operations_struct;
 
 /* Descriptors in the ring. One stays free, since a full ring would look empty. */
 #define VPFN_RING_SIZE		8192
-#define VPFN_RING_CREDITS	(VPFN_RING_SIZE - 1)
 
 /*
  * Bytes that one descriptor processes. Small enough for RING_HEAD to move within the timeout:
@@ -73,24 +72,18 @@ static_assert(offsetof(struct vpfn_desc, pattern) == VPFN_DESC_PATTERN);
 
 /* The copy engine */
 struct vpfn_engine {
-	void __iomem *regs;	/* valid until @unplugged */
+	void __iomem *regs;	/* valid until @error is -ENODEV */
 	struct vpfn_desc *ring;
 	dma_addr_t ring_addr;
 	u64 fence_context;
 
-	spinlock_t lock;	/* protects the members up to @unplugged */
-	struct list_head pending;	/* jobs that have not ended, in the order of the ring */
-	u64 seqno;		/* of the last job in @pending */
+	spinlock_t lock;	/* protects the members up to @error */
+	struct vpfn_job *job;	/* in the ring, or NULL */
+	u64 seqno;		/* of the last job */
 	u32 tail;		/* index of the descriptor after the last one in the ring */
-	u32 head;		/* RING_HEAD when @watchdog last looked */
-	u64 first;		/* seqno of the first pending job then */
-	ktime_t idle_since;	/* end of the last job */
-	bool wedged;		/* given up for good */
-	bool unplugged;		/* the device is gone for good */
-
-	/* Has a rescuer, since reclaim waits for fences, and so for @watchdog */
-	struct workqueue_struct *wq;
-	struct delayed_work watchdog;
+	u32 head;		/* RING_HEAD, and when it was seen to move */
+	ktime_t progress;
+	int error;		/* of all further jobs: -EIO, engine given up; -ENODEV; or 0 */
 
 	/* Announces a reset, outside of the path that reclaim waits for */
 	struct work_struct report;
@@ -115,6 +108,7 @@ struct vpfn_device {
 
 	struct vpfn_engine engine;
 	struct drm_gpu_scheduler sched;
+	struct mutex reset_lock;		/* while @sched is being stopped or started */
 	struct vpfn_queue *kernel_queue;	/* jobs that move and clear buffers */
 	atomic_t num_jobs;			/* not freed yet */
 
@@ -139,7 +133,7 @@ struct vpfn_device {
 	 */
 	bool vram_blocked;
 
-	struct task_struct *suspending;	/* see vpfn_pm_get() */
+	struct task_struct *suspending;	/* task that moves buffers out of VRAM to suspend, or NULL */
 };
 
 /* The jobs of a DRM file, or of the driver */
@@ -152,7 +146,7 @@ struct vpfn_queue {
 	wait_queue_head_t wait;		/* for @num_jobs to fall */
 
 	spinlock_t waiting_lock;	/* protects @waiting */
-	struct list_head waiting;	/* pushed jobs that are not in the ring yet */
+	struct list_head waiting;	/* pushed jobs that have not been in the ring */
 
 	atomic64_t engine_ns;		/* time that the engine has spent on the jobs */
 };
@@ -194,9 +188,9 @@ struct vpfn_job {
 	u64 seqno;			/* written to FENCE; 0 before the job has run */
 	ktime_t started;		/* when it was put into the ring */
 	unsigned int attempts;		/* that the engine failed on */
-	struct list_head link;		/* in &vpfn_queue.waiting, then &vpfn_engine.pending */
+	struct list_head link;		/* in &vpfn_queue.waiting */
 	unsigned int num_descs;		/* that are filled in */
-	struct vpfn_desc *descs;	/* kept so that they can run again after a reset */
+	struct vpfn_desc *descs;
 };
 
 static inline struct vpfn_device *to_vpfn_device(struct drm_device *drm)
@@ -224,9 +218,6 @@ static inline struct vpfn_bo *gem_to_vpfn_bo(struct drm_gem_object *obj)
 	return container_of(obj, struct vpfn_bo, tbo.base);
 }
 
-/* vpfn_pm.c */
-int vpfn_pm_get(struct vpfn_device *vdev);
-
 /* vpfn_gart.c */
 int vpfn_gart_init(struct vpfn_device *vdev);
 int vpfn_gart_bind(struct vpfn_device *vdev, struct vpfn_tt *tt, unsigned long gart_page);
@@ -236,12 +227,17 @@ void vpfn_gart_unbind_all(struct vpfn_device *vdev);
 /* vpfn_engine.c */
 int vpfn_engine_init(struct vpfn_device *vdev, void __iomem *regs);
 int vpfn_engine_resume(struct vpfn_device *vdev);
-void vpfn_engine_suspend(struct vpfn_device *vdev);
+void vpfn_engine_wait(struct vpfn_engine *engine);
+bool vpfn_engine_suspend(struct vpfn_engine *engine);
 void vpfn_engine_unplug(struct vpfn_device *vdev);
 struct dma_fence *vpfn_engine_run(struct vpfn_engine *engine, struct vpfn_job *job);
+bool vpfn_engine_is_stuck(struct vpfn_engine *engine);
+void vpfn_engine_recover(struct vpfn_device *vdev);
 
 /* vpfn_job.c */
 int vpfn_job_init(struct vpfn_device *vdev);
+void vpfn_job_stop(struct vpfn_device *vdev);
+int vpfn_job_start(struct vpfn_device *vdev);
 struct vpfn_queue *vpfn_queue_create(struct vpfn_device *vdev, enum drm_sched_priority priority);
 void vpfn_queue_close(struct vpfn_queue *queue);
 int vpfn_queue_enter(struct vpfn_queue *queue);

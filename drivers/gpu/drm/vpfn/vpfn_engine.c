@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * The hardware: ring, interrupts, watchdog and reset.
+ * The hardware: ring, interrupts, reset.
  *
- * Jobs go into the ring in the order in which the scheduler runs them; the device works
- * them off in that order. The last descriptor of a job writes its seqno to FENCE. When the
- * device stops with an error or hangs, it is reset: the guilty job fails, unless it is one of
- * the driver's own, and all others are put into the ring again.
- *
- * The scheduler's timeout is not used: each job that begins arms its timer anew (see
- * drm_sched_job_begin()), so that a client which submits often enough would keep a hang from
- * being found.
+ * The scheduler puts one job into the ring at a time. The last descriptor of a job writes its
+ * seqno to FENCE. If the device stops with an error or makes no progress, it is reset, and the job
+ * fails, unless it is one of the driver's own, which is tried again.
  */
 
 #include <linux/devcoredump.h>
@@ -27,7 +22,6 @@
 #include <drm/drm_print.h>
 
 #include "vpfn_drv.h"
-#include "vpfn_trace.h"
 
 /* Room for the text of a device core dump */
 #define VPFN_SNAPSHOT_SIZE	SZ_4K
@@ -64,21 +58,7 @@ static void vpfn_write(struct vpfn_engine *engine, unsigned int offset, u32 valu
 	writel(value, engine->regs + offset);
 }
 
-static struct vpfn_job *vpfn_engine_first(struct vpfn_engine *engine)
-{
-	return list_first_entry(&engine->pending, struct vpfn_job, link);
-}
-
-/* Expect progress of the pending jobs within the timeout from now on. */
-static void vpfn_engine_watch(struct vpfn_engine *engine)
-{
-	engine->first = vpfn_engine_first(engine)->seqno;
-	engine->head = vpfn_read(engine, VPFN_REG_RING_HEAD);
-	mod_delayed_work(engine->wq, &engine->watchdog,
-			 msecs_to_jiffies(max(READ_ONCE(timeout_ms), 1)));
-}
-
-/* Put a job into the ring; engine->lock is held. The scheduler's credits guarantee room. */
+/* Put a job into the ring; engine->lock is held. */
 static void vpfn_ring_write(struct vpfn_engine *engine, struct vpfn_job *job)
 {
 	struct vpfn_desc *last = &job->descs[job->num_descs - 1];
@@ -87,7 +67,9 @@ static void vpfn_ring_write(struct vpfn_engine *engine, struct vpfn_job *job)
 	last->flags = VPFN_FLAG_FENCE | VPFN_FLAG_INTERRUPT;
 	last->fence = cpu_to_le32(lower_32_bits(job->seqno));
 
-	job->started = ktime_get();
+	engine->job = job;
+	engine->head = engine->tail;
+	engine->progress = ktime_get();
 	for (i = 0; i < job->num_descs; i++) {
 		engine->ring[engine->tail] = job->descs[i];
 		engine->tail = (engine->tail + 1) % VPFN_RING_SIZE;
@@ -98,7 +80,7 @@ static void vpfn_ring_write(struct vpfn_engine *engine, struct vpfn_job *job)
 /**
  * vpfn_engine_run - put a job into the ring
  * @engine: the engine, not suspended
- * @job: the job
+ * @job: the job; the one before it has ended
  *
  * Return: a reference to the job's hardware fence, or an ERR_PTR: -ENODEV after unplug, -EIO
  * if the engine is given up.
@@ -107,36 +89,26 @@ struct dma_fence *vpfn_engine_run(struct vpfn_engine *engine, struct vpfn_job *j
 {
 	guard(spinlock_irqsave)(&engine->lock);
 
-	if (engine->unplugged || engine->wedged) {
-		int error = engine->unplugged ? -ENODEV : -EIO;
-
+	if (engine->error) {
 		if (job->bo)
-			WRITE_ONCE(job->bo->lost, error);
-		return ERR_PTR(error);
+			WRITE_ONCE(job->bo->lost, engine->error);
+		return ERR_PTR(engine->error);
 	}
 
 	job->seqno = ++engine->seqno;
+	job->started = ktime_get();
 	dma_fence_init(job->hw_fence, &vpfn_fence_ops, NULL, engine->fence_context, job->seqno);
-	list_add_tail(&job->link, &engine->pending);
 	vpfn_ring_write(engine, job);
-	/* Only an idle engine: other jobs must not put the watchdog off. */
-	if (list_is_singular(&engine->pending))
-		vpfn_engine_watch(engine);
 	return dma_fence_get(job->hw_fence);
 }
 
-/* End the first job of the ring, with @error or without; engine->lock is held. */
-static void vpfn_engine_end_job(struct vpfn_engine *engine, struct vpfn_job *job, int error)
+/* End the job in the ring, with @error or without; engine->lock is held. */
+static void vpfn_engine_end_job(struct vpfn_engine *engine, int error)
 {
-	ktime_t now = ktime_get();
+	struct vpfn_job *job = engine->job;
 
-	/* The engine has worked for this job since the job before it ended. */
-	atomic64_add(ktime_to_ns(ktime_sub(now, max(job->started, engine->idle_since))),
-		     &job->queue->engine_ns);
-	engine->idle_since = now;
-
-	trace_vpfn_job(job->seqno, job->num_descs, job->attempts, error);
-	list_del_init(&job->link);
+	engine->job = NULL;
+	atomic64_add(ktime_to_ns(ktime_sub(ktime_get(), job->started)), &job->queue->engine_ns);
 	if (error) {
 		if (job->bo)
 			WRITE_ONCE(job->bo->lost, error);
@@ -145,37 +117,25 @@ static void vpfn_engine_end_job(struct vpfn_engine *engine, struct vpfn_job *job
 	dma_fence_signal(job->hw_fence);
 }
 
-/* End all jobs that the device has completed; engine->lock is held. */
-static void vpfn_engine_advance(struct vpfn_engine *engine)
-{
-	u32 passed = vpfn_read(engine, VPFN_REG_FENCE);
-	struct vpfn_job *job, *next;
-
-	list_for_each_entry_safe(job, next, &engine->pending, link) {
-		if ((s32)(passed - lower_32_bits(job->seqno)) < 0)
-			break;
-		vpfn_engine_end_job(engine, job, 0);
-	}
-}
-
-/* End all jobs with @error; engine->lock is held. */
-static void vpfn_engine_fail_all(struct vpfn_engine *engine, int error)
-{
-	struct vpfn_job *job, *next;
-
-	list_for_each_entry_safe(job, next, &engine->pending, link)
-		vpfn_engine_end_job(engine, job, error);
-}
-
 /* All ones: surprise removal. */
 static bool vpfn_engine_gone(struct vpfn_engine *engine)
 {
 	return vpfn_read(engine, VPFN_REG_STATUS) == ~0;
 }
 
+/* End the job if the device has completed it; engine->lock is held. */
+static void vpfn_engine_advance(struct vpfn_engine *engine)
+{
+	if (engine->job &&
+	    vpfn_read(engine, VPFN_REG_FENCE) == lower_32_bits(engine->job->seqno) &&
+	    !vpfn_engine_gone(engine))
+		vpfn_engine_end_job(engine, 0);
+}
+
 static irqreturn_t vpfn_engine_irq(int irq, void *data)
 {
-	struct vpfn_engine *engine = data;
+	struct vpfn_device *vdev = data;
+	struct vpfn_engine *engine = &vdev->engine;
 	u32 status;
 
 	guard(spinlock_irqsave)(&engine->lock);
@@ -188,7 +148,7 @@ static irqreturn_t vpfn_engine_irq(int irq, void *data)
 
 	vpfn_engine_advance(engine);
 	if (status & VPFN_INT_ERROR)
-		mod_delayed_work(engine->wq, &engine->watchdog, 0);
+		drm_sched_fault(&vdev->sched);
 
 	return IRQ_HANDLED;
 }
@@ -200,41 +160,76 @@ static bool vpfn_engine_reset(struct vpfn_engine *engine)
 	return vpfn_read(engine, VPFN_REG_STATUS) == 0;
 }
 
-/* Start the engine after a reset, with all pending jobs; engine->lock is held. */
+/* Start the engine after a reset, with an empty ring; engine->lock is held. */
 static void vpfn_engine_start(struct vpfn_engine *engine)
 {
-	struct vpfn_job *job = list_first_entry_or_null(&engine->pending, struct vpfn_job, link);
 	dma_addr_t gart_addr = container_of(engine, struct vpfn_device, engine)->gart_addr;
-	u64 passed = job ? job->seqno - 1 : engine->seqno;
 
 	vpfn_write(engine, VPFN_REG_GART_BASE_LO, lower_32_bits(gart_addr));
 	vpfn_write(engine, VPFN_REG_GART_BASE_HI, upper_32_bits(gart_addr));
 	vpfn_write(engine, VPFN_REG_RING_BASE_LO, lower_32_bits(engine->ring_addr));
 	vpfn_write(engine, VPFN_REG_RING_BASE_HI, upper_32_bits(engine->ring_addr));
 	vpfn_write(engine, VPFN_REG_RING_SIZE, VPFN_RING_SIZE);
-	vpfn_write(engine, VPFN_REG_FENCE, lower_32_bits(passed));
+	/* Not the number of the job that is next. */
+	vpfn_write(engine, VPFN_REG_FENCE, lower_32_bits(engine->seqno - 1));
 	vpfn_write(engine, VPFN_REG_INT_ENABLE, VPFN_INT_FENCE | VPFN_INT_ERROR);
 	vpfn_write(engine, VPFN_REG_CTRL, VPFN_CTRL_ENABLE);
-
 	engine->tail = 0;
-	list_for_each_entry(job, &engine->pending, link)
-		vpfn_ring_write(engine, job);
-	if (!list_empty(&engine->pending))
-		vpfn_engine_watch(engine);
 }
 
-/* Give the engine up; engine->lock is held. It may not have stopped: end its DMA. */
-static void vpfn_engine_wedge(struct vpfn_device *vdev)
+/*
+ * End the job and all that follow with @error; engine->lock is held. The engine may not have
+ * stopped: end its DMA.
+ */
+static void vpfn_engine_give_up(struct vpfn_device *vdev, int error)
 {
-	WRITE_ONCE(vdev->engine.wedged, true);
+	struct vpfn_engine *engine = &vdev->engine;
+
+	WRITE_ONCE(engine->error, error);
 	pci_clear_master(to_pci_dev(vdev->drm.dev));
-	vpfn_engine_fail_all(&vdev->engine, -EIO);
+	if (engine->job)
+		vpfn_engine_end_job(engine, error);
+}
+
+/**
+ * vpfn_engine_is_stuck - ask whether the job in the ring needs a reset
+ * @engine: the engine
+ *
+ * Called from time to time, and after an interrupt for an error.
+ *
+ * Return: true if the device has stopped with an error, or if RING_HEAD has not moved for
+ * timeout_ms.
+ */
+bool vpfn_engine_is_stuck(struct vpfn_engine *engine)
+{
+	u32 head;
+
+	guard(spinlock_irqsave)(&engine->lock);
+
+	/* Not even a read: a suspended device does not answer. */
+	if (!engine->job)
+		return false;
+
+	/* The interrupt may be lost. While its bit is set there is no other one. */
+	vpfn_write(engine, VPFN_REG_INT_STATUS, VPFN_INT_FENCE);
+	vpfn_engine_advance(engine);
+	if (!engine->job)
+		return false;
+	if (vpfn_read(engine, VPFN_REG_ERROR) != VPFN_ERROR_NONE)
+		return true;
+
+	head = vpfn_read(engine, VPFN_REG_RING_HEAD);
+	if (head != engine->head) {
+		engine->head = head;
+		engine->progress = ktime_get();
+	}
+	return ktime_ms_delta(ktime_get(), engine->progress) >= READ_ONCE(timeout_ms);
 }
 
 /* Describe the state of the engine for a core dump; engine->lock is held. */
 static void vpfn_engine_print(struct vpfn_engine *engine, char *text)
 {
-	const struct vpfn_job *guilty = vpfn_engine_first(engine);
+	const struct vpfn_job *job = engine->job;
 	static const struct {
 		const char *name;
 		u32 offset;
@@ -259,22 +254,22 @@ static void vpfn_engine_print(struct vpfn_engine *engine, char *text)
 	for (i = 0; i < ARRAY_SIZE(regs); i++)
 		drm_printf(&p, "%s: %#x\n", regs[i].name, vpfn_read(engine, regs[i].offset));
 	drm_printf(&p, "job: seqno %llu, client %llu, %u descriptors, attempt %u\n",
-		   guilty->seqno, guilty->base.s_fence->drm_client_id, guilty->num_descs,
-		   guilty->attempts + 1);
-	for (i = 0; i < min(guilty->num_descs, 16); i++) {
-		desc = &guilty->descs[i];
+		   job->seqno, job->base.s_fence->drm_client_id, job->num_descs,
+		   job->attempts + 1);
+	for (i = 0; i < min(job->num_descs, 16); i++) {
+		desc = &job->descs[i];
 		drm_printf(&p, "descriptor: op %u, length %#llx, from %#llx, to %#llx\n", desc->op,
 			   le64_to_cpu(desc->length), le64_to_cpu(desc->src_addr),
 			   le64_to_cpu(desc->dst_addr));
 	}
 }
 
-/* Announce a reset. In a work item of its own: a uevent allocates memory, see the watchdog. */
+/* Announce a reset. In a work item: a uevent takes memory, see vpfn_engine_recover(). */
 static void vpfn_engine_report(struct work_struct *work)
 {
 	struct vpfn_engine *engine = container_of(work, struct vpfn_engine, report);
 	struct vpfn_device *vdev = container_of(engine, struct vpfn_device, engine);
-	bool wedged = READ_ONCE(engine->wedged);
+	bool wedged = READ_ONCE(engine->error);
 	char *snapshot = xchg(&engine->snapshot, NULL);
 	u32 error = READ_ONCE(engine->report_error);
 	int idx;
@@ -295,78 +290,46 @@ static void vpfn_engine_report(struct work_struct *work)
 	drm_dev_exit(idx);
 }
 
-/*
- * Reset the engine because of the first pending job; engine->lock is held. A client's job fails
- * then. One of the driver's own, which moves or clears a buffer, is tried again; if it keeps
- * failing, the engine is given up, because the jobs behind it would read what should have been
- * overwritten.
+/**
+ * vpfn_engine_recover - reset the engine because of the job in the ring
+ * @vdev: the device; its scheduler is stopped
+ *
+ * A client's job fails. One of the driver's own, which moves or clears a buffer, is put into the
+ * ring again; if it keeps failing, the engine is given up, because the jobs that follow would read
+ * what should have been overwritten.
+ *
+ * Reclaim may wait for jobs, so that this does not block on allocation.
  */
-static void vpfn_engine_recover(struct vpfn_device *vdev, u32 error)
+void vpfn_engine_recover(struct vpfn_device *vdev)
 {
+	char *snapshot = __vmalloc(VPFN_SNAPSHOT_SIZE, GFP_NOWAIT | __GFP_NOWARN | __GFP_ZERO);
 	struct vpfn_engine *engine = &vdev->engine;
-	struct vpfn_job *guilty = vpfn_engine_first(engine);
-	bool idle = vpfn_engine_reset(engine);
-
-	trace_vpfn_reset(guilty->seqno, error, idle);
-	guilty->attempts++;
-	if (!idle || guilty->attempts == VPFN_ATTEMPTS) {
-		vpfn_engine_wedge(vdev);
-	} else {
-		if (!guilty->bo)
-			vpfn_engine_end_job(engine, guilty, error ? -EIO : -ETIME);
-		vpfn_engine_start(engine);
-	}
-
-	WRITE_ONCE(engine->report_error, error);
-	schedule_work(&engine->report);
-}
-
-/*
- * Does the engine make progress? If not, reset it, and keep @snapshot, unless it is NULL, for the
- * report; engine->lock is held. Returns the text that is left to be freed.
- */
-static char *vpfn_engine_check(struct vpfn_device *vdev, char *snapshot)
-{
-	struct vpfn_engine *engine = &vdev->engine;
+	struct vpfn_job *job;
 	u32 error;
 
-	if (engine->unplugged)
-		return snapshot;
+	scoped_guard(spinlock_irqsave, &engine->lock) {
+		job = engine->job;
+		/* It may have ended since vpfn_engine_is_stuck() was asked. */
+		if (!job)
+			break;
 
-	/* The interrupt may be lost. While its bit is set there is no other one. */
-	if (!vpfn_engine_gone(engine)) {
-		vpfn_write(engine, VPFN_REG_INT_STATUS, VPFN_INT_FENCE);
-		vpfn_engine_advance(engine);
+		error = vpfn_read(engine, VPFN_REG_ERROR);
+		WRITE_ONCE(engine->report_error, error);
+		if (snapshot)
+			vpfn_engine_print(engine, snapshot);
+		snapshot = xchg(&engine->snapshot, snapshot);
+
+		if (!vpfn_engine_reset(engine) || ++job->attempts == VPFN_ATTEMPTS) {
+			vpfn_engine_give_up(vdev, -EIO);
+		} else {
+			vpfn_engine_start(engine);
+			if (job->bo)
+				vpfn_ring_write(engine, job);
+			else
+				vpfn_engine_end_job(engine, error ? -EIO : -ETIME);
+		}
+		schedule_work(&engine->report);
 	}
-	if (list_empty(&engine->pending))
-		return snapshot;
-
-	/* RING_HEAD alone may have come round to where it was. */
-	error = vpfn_read(engine, VPFN_REG_ERROR);
-	if (error == VPFN_ERROR_NONE && (vpfn_engine_first(engine)->seqno != engine->first ||
-					 vpfn_read(engine, VPFN_REG_RING_HEAD) != engine->head)) {
-		vpfn_engine_watch(engine);
-		return snapshot;
-	}
-
-	if (snapshot)
-		vpfn_engine_print(engine, snapshot);
-	snapshot = xchg(&engine->snapshot, snapshot);
-	vpfn_engine_recover(vdev, error);
-	return snapshot;
-}
-
-static void vpfn_engine_watchdog(struct work_struct *work)
-{
-	struct vpfn_engine *engine = container_of(work, struct vpfn_engine, watchdog.work);
-	struct vpfn_device *vdev = container_of(engine, struct vpfn_device, engine);
-	bool cookie = dma_fence_begin_signalling();
-	/* Reclaim may wait for a reset: do not block on allocation. */
-	char *snapshot = __vmalloc(VPFN_SNAPSHOT_SIZE, GFP_NOWAIT | __GFP_NOWARN | __GFP_ZERO);
-
-	scoped_guard(spinlock_irqsave, &engine->lock)
-		snapshot = vpfn_engine_check(vdev, snapshot);
-	dma_fence_end_signalling(cookie);
 	vfree(snapshot);
 }
 
@@ -381,7 +344,7 @@ static int vpfn_engine_request_irqs(struct vpfn_device *vdev)
 
 	for (i = 0; i < VPFN_NUM_VECTORS; i++) {
 		ret = devm_request_irq(&pdev->dev, pci_irq_vector(pdev, i), vpfn_engine_irq, 0,
-				       KBUILD_MODNAME, &vdev->engine);
+				       KBUILD_MODNAME, vdev);
 		if (ret)
 			return ret;
 	}
@@ -404,13 +367,7 @@ int vpfn_engine_init(struct vpfn_device *vdev, void __iomem *regs)
 	engine->regs = regs;
 	engine->fence_context = dma_fence_context_alloc(1);
 	spin_lock_init(&engine->lock);
-	INIT_LIST_HEAD(&engine->pending);
-	INIT_DELAYED_WORK(&engine->watchdog, vpfn_engine_watchdog);
 	INIT_WORK(&engine->report, vpfn_engine_report);
-
-	engine->wq = drmm_alloc_ordered_workqueue(&vdev->drm, KBUILD_MODNAME, WQ_MEM_RECLAIM);
-	if (IS_ERR(engine->wq))
-		return PTR_ERR(engine->wq);
 
 	engine->ring = dmam_alloc_coherent(dev, VPFN_RING_SIZE * sizeof(*engine->ring),
 					   &engine->ring_addr, GFP_KERNEL);
@@ -439,33 +396,39 @@ int vpfn_engine_resume(struct vpfn_device *vdev)
 			vpfn_engine_start(engine);
 			return 0;
 		}
-		vpfn_engine_wedge(vdev);
+		vpfn_engine_give_up(vdev, -EIO);
 	}
 	return dev_err_probe(vdev->drm.dev, -EIO, "cannot reset the engine\n");
 }
 
-/**
- * vpfn_engine_suspend - finish what is in the ring and stop the engine
- * @vdev: the device; no job is put into the ring before vpfn_engine_resume()
- */
-void vpfn_engine_suspend(struct vpfn_device *vdev)
+/* Wait until the job in the ring has ended; the timeout bounds that. */
+void vpfn_engine_wait(struct vpfn_engine *engine)
 {
-	struct vpfn_engine *engine = &vdev->engine;
-	struct dma_fence *last = NULL;
+	struct dma_fence *fence = NULL;
 
 	scoped_guard(spinlock_irqsave, &engine->lock) {
-		if (!list_empty(&engine->pending))
-			last = dma_fence_get(list_last_entry(&engine->pending, struct vpfn_job,
-							     link)->hw_fence);
+		if (engine->job)
+			fence = dma_fence_get(engine->job->hw_fence);
 	}
-	/* The watchdog bounds this wait. */
-	if (last)
-		dma_fence_wait(last, false);
-	dma_fence_put(last);
+	if (fence)
+		dma_fence_wait(fence, false);
+	dma_fence_put(fence);
+}
 
-	scoped_guard(spinlock_irqsave, &engine->lock)
-		vpfn_engine_reset(engine);
-	cancel_delayed_work_sync(&engine->watchdog);
+/**
+ * vpfn_engine_suspend - stop the engine
+ * @engine: the engine; no job is put into the ring before vpfn_engine_resume()
+ *
+ * Return: false if there is still a job in the ring, and the engine runs.
+ */
+bool vpfn_engine_suspend(struct vpfn_engine *engine)
+{
+	guard(spinlock_irqsave)(&engine->lock);
+
+	if (engine->job)
+		return false;
+	vpfn_engine_reset(engine);
+	return true;
 }
 
 /**
@@ -480,13 +443,10 @@ void vpfn_engine_unplug(struct vpfn_device *vdev)
 	struct vpfn_engine *engine = &vdev->engine;
 
 	scoped_guard(spinlock_irqsave, &engine->lock) {
-		engine->unplugged = true;
 		vpfn_engine_reset(engine);
-		pci_clear_master(to_pci_dev(vdev->drm.dev));
-		vpfn_engine_fail_all(engine, -ENODEV);
+		vpfn_engine_give_up(vdev, -ENODEV);
 	}
 
-	cancel_delayed_work_sync(&engine->watchdog);
 	cancel_work_sync(&engine->report);
 	vfree(xchg(&engine->snapshot, NULL));
 }

@@ -2,14 +2,13 @@
 /*
  * Jobs: descriptors for the engine, and the scheduler that decides which job runs next.
  *
- * A job's credits are its descriptors, so that the ring never overflows. Each DRM file has a
- * queue, and so have the driver's own moves. What a client has in flight is bounded and
- * charged to its memory cgroup.
+ * One job runs at a time. Each DRM file has a queue, and so have the driver's own moves. What a
+ * client has in flight is bounded and charged to its memory cgroup.
  */
 
 #include <linux/dma-fence.h>
 #include <linux/pm_runtime.h>
-#include <linux/sizes.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 
@@ -22,6 +21,9 @@
 
 /* Jobs that a client may have in flight */
 #define VPFN_QUEUE_JOBS_MAX	64
+
+/* How often the scheduler asks whether a job makes progress */
+#define VPFN_CHECK_PERIOD	(HZ / 10)
 
 static struct vpfn_job *to_vpfn_job(struct drm_sched_job *base)
 {
@@ -124,6 +126,19 @@ unsigned int vpfn_job_num_descs(u64 length)
 }
 EXPORT_SYMBOL_IF_KUNIT(vpfn_job_num_descs);
 
+/*
+ * Wake the device and keep it awake. The task that suspends it moves buffers out of VRAM, which
+ * takes jobs, and must not wait for a resume.
+ */
+static int vpfn_job_pm_get(struct vpfn_device *vdev)
+{
+	if (READ_ONCE(vdev->suspending) == current) {
+		pm_runtime_get_noresume(vdev->drm.dev);
+		return 0;
+	}
+	return pm_runtime_resume_and_get(vdev->drm.dev);
+}
+
 static void vpfn_job_free(struct vpfn_job *job)
 {
 	struct vpfn_device *vdev = job->vdev;
@@ -155,7 +170,7 @@ static void vpfn_job_free(struct vpfn_job *job)
  * Wakes the device and keeps it awake until the job has ended.
  *
  * Return: the job, or an ERR_PTR: -E2BIG if it does not fit into the ring, -EIO if the engine
- * is given up, -ENOMEM, or an error of the resume.
+ * is given up, -ENODEV, -ENOMEM, or an error of the resume.
  */
 struct vpfn_job *vpfn_job_create(struct vpfn_device *vdev, struct vpfn_queue *queue,
 				 unsigned int num_descs, u64 client_id)
@@ -165,10 +180,11 @@ struct vpfn_job *vpfn_job_create(struct vpfn_device *vdev, struct vpfn_queue *qu
 	struct vpfn_job *job;
 	int ret;
 
-	if (num_descs > VPFN_RING_CREDITS)
+	if (num_descs >= VPFN_RING_SIZE)
 		return ERR_PTR(-E2BIG);
-	if (READ_ONCE(vdev->engine.wedged))
-		return ERR_PTR(-EIO);
+	ret = READ_ONCE(vdev->engine.error);
+	if (ret)
+		return ERR_PTR(ret);
 
 	job = kzalloc_obj(*job, gfp);
 	if (!job)
@@ -180,11 +196,11 @@ struct vpfn_job *vpfn_job_create(struct vpfn_device *vdev, struct vpfn_queue *qu
 	if (!job->descs || !job->hw_fence)
 		goto err_free;
 
-	ret = vpfn_pm_get(vdev);
+	ret = vpfn_job_pm_get(vdev);
 	if (ret)
 		goto err_free;
 
-	ret = drm_sched_job_init(&job->base, &queue->entity, num_descs, vdev, client_id);
+	ret = drm_sched_job_init(&job->base, &queue->entity, 1, vdev, client_id);
 	if (ret)
 		goto err_pm;
 
@@ -279,6 +295,24 @@ static struct dma_fence *vpfn_sched_run_job(struct drm_sched_job *base)
 	return fence;
 }
 
+static enum drm_gpu_sched_stat vpfn_sched_timedout_job(struct drm_sched_job *base)
+{
+	struct vpfn_job *job = to_vpfn_job(base);
+	struct vpfn_device *vdev = job->vdev;
+
+	guard(mutex)(&vdev->reset_lock);
+	if (!vpfn_engine_is_stuck(&vdev->engine))
+		return DRM_GPU_SCHED_STAT_NO_HANG;
+
+	drm_sched_stop(&vdev->sched, base);
+	vpfn_engine_recover(vdev);
+	/* drm_sched_stop() forgets the fence, which has the outcome, or will have it. */
+	if (!base->s_fence->parent)
+		base->s_fence->parent = dma_fence_get(job->hw_fence);
+	drm_sched_start(&vdev->sched, 0);
+	return DRM_GPU_SCHED_STAT_RESET;
+}
+
 static void vpfn_sched_free_job(struct drm_sched_job *base)
 {
 	struct vpfn_job *job = to_vpfn_job(base);
@@ -297,6 +331,7 @@ static void vpfn_sched_cancel_job(struct drm_sched_job *base)
 
 static const struct drm_sched_backend_ops vpfn_sched_ops = {
 	.run_job = vpfn_sched_run_job,
+	.timedout_job = vpfn_sched_timedout_job,
 	.free_job = vpfn_sched_free_job,
 	.cancel_job = vpfn_sched_cancel_job,
 };
@@ -331,16 +366,25 @@ static void vpfn_job_fini_kernel_queue(struct drm_device *drm, void *data)
 int vpfn_job_init(struct vpfn_device *vdev)
 {
 	struct device *dev = vdev->drm.dev;
-	const struct drm_sched_init_args args = {
+	struct drm_sched_init_args args = {
 		.ops = &vpfn_sched_ops,
 		.num_rqs = DRM_SCHED_PRIORITY_COUNT,
-		.credit_limit = VPFN_RING_CREDITS,
-		/* The engine has a watchdog, see there. */
-		.timeout = MAX_SCHEDULE_TIMEOUT,
+		/* With more, each job that begins would extend the timeout of the first. */
+		.credit_limit = 1,
+		.timeout = VPFN_CHECK_PERIOD,
 		.name = KBUILD_MODNAME,
 		.dev = dev,
 	};
 	int ret;
+
+	ret = drmm_mutex_init(&vdev->drm, &vdev->reset_lock);
+	if (ret)
+		return ret;
+
+	/* Has a rescuer, since reclaim waits for jobs, and so for their timeouts. */
+	args.timeout_wq = drmm_alloc_ordered_workqueue(&vdev->drm, KBUILD_MODNAME, WQ_MEM_RECLAIM);
+	if (IS_ERR(args.timeout_wq))
+		return PTR_ERR(args.timeout_wq);
 
 	ret = drm_sched_init(&vdev->sched, &args);
 	if (ret)
@@ -354,4 +398,42 @@ int vpfn_job_init(struct vpfn_device *vdev)
 		return dev_err_probe(dev, PTR_ERR(vdev->kernel_queue),
 				     "cannot set up the scheduler\n");
 	return drmm_add_action_or_reset(&vdev->drm, vpfn_job_fini_kernel_queue, vdev);
+}
+
+/**
+ * vpfn_job_stop - let the job in the ring end, and stop the engine
+ * @vdev: the device
+ *
+ * No job that has run in part runs again, since it may read what it has overwritten.
+ */
+void vpfn_job_stop(struct vpfn_device *vdev)
+{
+	struct vpfn_engine *engine = &vdev->engine;
+
+	/* A reset before the lock is taken starts the scheduler again. */
+	for (;;) {
+		vpfn_engine_wait(engine);
+		guard(mutex)(&vdev->reset_lock);
+		drm_sched_wqueue_stop(&vdev->sched);
+		if (vpfn_engine_suspend(engine))
+			break;
+	}
+
+	/* Jobs that have ended are freed after vpfn_job_start(). */
+	cancel_delayed_work_sync(&vdev->sched.work_tdr);
+}
+
+/**
+ * vpfn_job_start - undo vpfn_job_stop()
+ * @vdev: the device
+ *
+ * Return: 0, or -EIO with a line in the log; then the engine is given up, and jobs end with an
+ * error.
+ */
+int vpfn_job_start(struct vpfn_device *vdev)
+{
+	int ret = vpfn_engine_resume(vdev);
+
+	drm_sched_wqueue_start(&vdev->sched);
+	return ret;
 }

@@ -59,39 +59,6 @@ TRACE_EVENT(vpfn_move,
 		      __entry->evict, __entry->clear)
 );
 
-/* A job has left the ring. */
-TRACE_EVENT(vpfn_job,
-	    TP_PROTO(u64 seqno, unsigned int num_descs, unsigned int attempts, int error),
-	    TP_ARGS(seqno, num_descs, attempts, error),
-	    TP_STRUCT__entry(__field(u64, seqno)
-			     __field(unsigned int, num_descs)
-			     __field(unsigned int, attempts)
-			     __field(int, error)
-	    ),
-	    TP_fast_assign(__entry->seqno = seqno;
-			   __entry->num_descs = num_descs;
-			   __entry->attempts = attempts;
-			   __entry->error = error;
-	    ),
-	    TP_printk("seqno=%llu descriptors=%u failed_attempts=%u error=%d", __entry->seqno,
-		      __entry->num_descs, __entry->attempts, __entry->error)
-);
-
-/* The engine has been reset, because of the job @seqno and with the register ERROR at @error. */
-TRACE_EVENT(vpfn_reset,
-	    TP_PROTO(u64 seqno, u32 error, bool ok),
-	    TP_ARGS(seqno, error, ok),
-	    TP_STRUCT__entry(__field(u64, seqno)
-			     __field(u32, error)
-			     __field(bool, ok)
-	    ),
-	    TP_fast_assign(__entry->seqno = seqno;
-			   __entry->error = error;
-			   __entry->ok = ok;
-	    ),
-	    TP_printk("seqno=%llu error=%u ok=%d", __entry->seqno, __entry->error, __entry->ok)
-);
-
 #endif
 
 #undef TRACE_INCLUDE_PATH

@@ -194,7 +194,7 @@ static bool vpfn_ttm_can_leave_vram(struct vpfn_device *vdev, const struct ttm_r
 {
 	return vpfn_ttm_has_room(vdev, TTM_PL_TT, res->size) ||
 	       ttm_backup_bytes_avail() >= res->size ||
-	       (vpfn_vram_is_visible(vdev, res) && !READ_ONCE(vdev->engine.wedged) &&
+	       (vpfn_vram_is_visible(vdev, res) && !READ_ONCE(vdev->engine.error) &&
 		vpfn_ttm_has_room(vdev, TTM_PL_VRAM, res->size));
 }
 
@@ -212,7 +212,7 @@ static bool vpfn_ttm_eviction_valuable(struct ttm_buffer_object *tbo,
 		if (drm_dev_is_unplugged(&vdev->drm) || !vpfn_ttm_can_leave_vram(vdev, res))
 			return false;
 		/* Without the engine the CPU has to reach it. */
-		if (READ_ONCE(vdev->engine.wedged) &&
+		if (READ_ONCE(vdev->engine.error) &&
 		    (!vpfn_vram_is_visible(vdev, res) || READ_ONCE(to_vpfn_bo(tbo)->lost)))
 			return false;
 	} else if (tbo->type == ttm_bo_type_device && tbo->ttm && ttm_tt_is_populated(tbo->ttm)) {
@@ -245,7 +245,7 @@ static void vpfn_ttm_evict_flags(struct ttm_buffer_object *tbo, struct ttm_place
 	placement->num_placement = ARRAY_SIZE(vdev->evict_places);
 	placement->placement = vdev->evict_places;
 	/* Only a buffer in the BAR makes room by going to the rest of VRAM, by the engine. */
-	if (!vpfn_vram_is_visible(vdev, tbo->resource) || READ_ONCE(vdev->engine.wedged)) {
+	if (!vpfn_vram_is_visible(vdev, tbo->resource) || READ_ONCE(vdev->engine.error)) {
 		placement->num_placement--;
 		placement->placement++;
 	}
