@@ -132,22 +132,15 @@ static vm_fault_t vpfn_fault_error(int err)
 }
 
 /*
- * Map the leaf of @order around the faulting address. Called with the reservation held, which
- * serialises all inserts for this buffer; the buffer is visible and does not move.
+ * Map the leaf of @order with @pfn around the faulting address. Called with the reservation held,
+ * which serialises all inserts for this buffer; the buffer is visible and does not move.
  */
-static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order)
+static vm_fault_t vpfn_insert_leaf(struct vm_fault *vmf, unsigned int order, unsigned long pfn)
 {
-	struct vm_area_struct *vma = vmf->vma;
-	struct ttm_buffer_object *tbo = vma->vm_private_data;
-	unsigned long addr = ALIGN_DOWN(vmf->address, PAGE_SIZE << order), pfn;
-	pgoff_t page = linear_page_index(vma, addr) - drm_vma_node_start(&tbo->base.vma_node);
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 
-	if (!vpfn_leaf_pfn(tbo, page, order, &pfn))
-		return VM_FAULT_FALLBACK;
-
 	/* R7: the inserters take vm_page_prot; only PTEs can have a protection of their own. */
-	if (pgprot_val(vpfn_page_prot(vma)) != pgprot_val(vma->vm_page_prot))
+	if (pgprot_val(vpfn_page_prot(vmf->vma)) != pgprot_val(vmf->vma->vm_page_prot))
 		return VM_FAULT_FALLBACK;
 
 	/*
@@ -203,13 +196,12 @@ static vm_fault_t vpfn_fault_unplugged(struct vm_fault *vmf)
  * R8: make the buffer, which is reserved, visible and wait for its moves. R4: what does not offer
  * a leaf of @order at @page returns to VRAM if there is room; falling back instead would put a
  * page table where a leaf belongs. In the same fault, since KVM and VFIO fail without an entry.
- * With no_wait_gpu: -EBUSY if there is anything to do.
+ * With no_wait_gpu: -EBUSY if there is anything to do. @pfn is 0 if there is no leaf.
  */
 static int vpfn_fault_prepare(struct vpfn_bo *bo, pgoff_t page, unsigned int order,
-			      struct ttm_operation_ctx *ctx)
+			      struct ttm_operation_ctx *ctx, unsigned long *pfn)
 {
 	struct ttm_buffer_object *tbo = &bo->tbo;
-	unsigned long pfn;
 	int ret;
 
 	do {
@@ -226,11 +218,12 @@ static int vpfn_fault_prepare(struct vpfn_bo *bo, pgoff_t page, unsigned int ord
 		if (READ_ONCE(bdev_to_vpfn_device(tbo->bdev)->vram_blocked))
 			return -EBUSY;
 		ret = vpfn_ttm_io_mem_reserve(tbo->bdev, tbo->resource);
-		if (ret || !order || vpfn_leaf_pfn(tbo, page, order, &pfn))
+		if (ret || !order || vpfn_leaf_pfn(tbo, page, order, pfn))
 			return ret;
 		ret = vpfn_bo_return_to_vram(bo, ctx);
 	} while (!ret);
 
+	*pfn = 0;
 	return ret == -ENOSPC || ret == -ENOMEM ? 0 : ret;
 }
 
@@ -239,6 +232,7 @@ static vm_fault_t vpfn_fault_reserved(struct vm_fault *vmf, pgoff_t page, unsign
 				      struct ttm_operation_ctx *ctx)
 {
 	struct ttm_buffer_object *tbo = vmf->vma->vm_private_data;
+	unsigned long pfn;
 	vm_fault_t ret;
 	int err, idx;
 
@@ -250,11 +244,11 @@ static vm_fault_t vpfn_fault_reserved(struct vm_fault *vmf, pgoff_t page, unsign
 	if (!drm_dev_enter(tbo->base.dev, &idx))
 		return order ? VM_FAULT_FALLBACK : vpfn_fault_unplugged(vmf);
 
-	err = vpfn_fault_prepare(to_vpfn_bo(tbo), page, order, ctx);
+	err = vpfn_fault_prepare(to_vpfn_bo(tbo), page, order, ctx, &pfn);
 	if (err)
 		ret = vpfn_fault_error(err);
 	else if (order)
-		ret = vpfn_insert_leaf(vmf, order);
+		ret = pfn ? vpfn_insert_leaf(vmf, order, pfn) : VM_FAULT_FALLBACK;
 	else
 		ret = ttm_bo_vm_fault_reserved(vmf, vpfn_page_prot(vmf->vma),
 					       vpfn_num_prefault(vmf->address));
@@ -271,6 +265,7 @@ static void vpfn_fault_unlocked(struct vm_fault *vmf, pgoff_t page, unsigned int
 {
 	struct vpfn_bo *bo = to_vpfn_bo(vmf->vma->vm_private_data);
 	struct vpfn_device *vdev = bdev_to_vpfn_device(bo->tbo.bdev);
+	unsigned long pfn;
 	int err = 0, idx;
 
 	drm_gem_object_get(&bo->tbo.base);
@@ -278,7 +273,7 @@ static void vpfn_fault_unlocked(struct vm_fault *vmf, pgoff_t page, unsigned int
 
 	if (!vpfn_bo_wait_moves(bo, ctx->interruptible) && !vpfn_bo_lock(bo, ctx->interruptible)) {
 		if (drm_dev_enter(&vdev->drm, &idx)) {
-			err = vpfn_fault_prepare(bo, page, order, ctx);
+			err = vpfn_fault_prepare(bo, page, order, ctx, &pfn);
 			drm_dev_exit(idx);
 		}
 		dma_resv_unlock(bo->tbo.base.resv);

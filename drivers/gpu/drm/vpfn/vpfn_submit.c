@@ -49,6 +49,8 @@ struct vpfn_submission {
 	struct drm_file *file;
 	struct drm_vpfn_submit *args;
 	struct vpfn_cmd *cmds;
+	struct drm_gem_object **objs;	/* of all commands, with a reference each */
+	unsigned int num_objs;
 	struct drm_vpfn_sync *in_syncs;
 	struct vpfn_out_sync *out_syncs;
 	struct drm_exec exec;
@@ -135,6 +137,16 @@ VISIBLE_IF_KUNIT int vpfn_cmd_check_ranges(const struct drm_vpfn_cmd *cmd,
 }
 EXPORT_SYMBOL_IF_KUNIT(vpfn_cmd_check_ranges);
 
+/* Look up a buffer; NULL if there is none. */
+static struct drm_gem_object *vpfn_submission_get_obj(struct vpfn_submission *sub, u32 handle)
+{
+	struct drm_gem_object *obj = drm_gem_object_lookup(sub->file, handle);
+
+	if (obj)
+		sub->objs[sub->num_objs++] = obj;
+	return obj;
+}
+
 static int vpfn_submission_get_cmds(struct vpfn_submission *sub)
 {
 	const struct drm_vpfn_cmd __user *user = u64_to_user_ptr(sub->args->cmds);
@@ -142,7 +154,8 @@ static int vpfn_submission_get_cmds(struct vpfn_submission *sub)
 	int ret;
 
 	sub->cmds = kvcalloc(sub->args->num_cmds, sizeof(*sub->cmds), GFP_KERNEL_ACCOUNT);
-	if (!sub->cmds)
+	sub->objs = kvcalloc(sub->args->num_cmds, 2 * sizeof(*sub->objs), GFP_KERNEL_ACCOUNT);
+	if (!sub->cmds || !sub->objs)
 		return -ENOMEM;
 
 	for (cmd = sub->cmds; cmd < sub->cmds + sub->args->num_cmds; cmd++, user++) {
@@ -153,12 +166,12 @@ static int vpfn_submission_get_cmds(struct vpfn_submission *sub)
 			return ret;
 
 		if (vpfn_cmd_reads(&cmd->args)) {
-			cmd->src = drm_gem_object_lookup(sub->file, cmd->args.src_handle);
+			cmd->src = vpfn_submission_get_obj(sub, cmd->args.src_handle);
 			if (!cmd->src)
 				return -ENOENT;
 		}
 		if (vpfn_cmd_writes(&cmd->args)) {
-			cmd->dst = drm_gem_object_lookup(sub->file, cmd->args.dst_handle);
+			cmd->dst = vpfn_submission_get_obj(sub, cmd->args.dst_handle);
 			if (!cmd->dst)
 				return -ENOENT;
 		}
@@ -245,20 +258,6 @@ static int vpfn_submission_add_in_syncs(struct vpfn_submission *sub)
 	return 0;
 }
 
-static int vpfn_submission_lock(struct vpfn_submission *sub)
-{
-	const struct vpfn_cmd *end = sub->cmds + sub->args->num_cmds, *cmd;
-	int ret = 0;
-
-	for (cmd = sub->cmds; !ret && cmd < end; cmd++) {
-		if (cmd->src)
-			ret = drm_exec_lock_obj(&sub->exec, cmd->src);
-		if (!ret && cmd->dst)
-			ret = drm_exec_lock_obj(&sub->exec, cmd->dst);
-	}
-	return ret;
-}
-
 /* Bring a buffer to where the engine can use it, with room for the fence of the job. */
 static int vpfn_submission_prepare(struct drm_gem_object *obj)
 {
@@ -271,21 +270,6 @@ static int vpfn_submission_prepare(struct drm_gem_object *obj)
 
 	/* Not before: a move takes places of its own. Two, to read and to write. */
 	return dma_resv_reserve_fences(obj->resv, 2);
-}
-
-/* By the commands: drm_exec's list has one of several buffers with the same reservation. */
-static int vpfn_submission_validate(struct vpfn_submission *sub)
-{
-	const struct vpfn_cmd *end = sub->cmds + sub->args->num_cmds, *cmd;
-	int ret = 0;
-
-	for (cmd = sub->cmds; !ret && cmd < end; cmd++) {
-		if (cmd->src)
-			ret = vpfn_submission_prepare(cmd->src);
-		if (!ret && cmd->dst)
-			ret = vpfn_submission_prepare(cmd->dst);
-	}
-	return ret;
 }
 
 static u64 vpfn_engine_addr(struct drm_gem_object *obj, u64 offset)
@@ -345,14 +329,18 @@ static void vpfn_submission_push(struct vpfn_submission *sub)
  */
 static int vpfn_submission_reserve(struct vpfn_submission *sub)
 {
+	unsigned int i;
 	int ret;
 
 	drm_exec_init(&sub->exec, DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES, 0);
 	drm_exec_until_all_locked(&sub->exec) {
-		ret = vpfn_submission_lock(sub);
+		ret = 0;
+		for (i = 0; !ret && i < sub->num_objs; i++)
+			ret = drm_exec_lock_obj(&sub->exec, sub->objs[i]);
 		drm_exec_retry_on_contention(&sub->exec);
-		if (!ret)
-			ret = vpfn_submission_validate(sub);
+		/* drm_exec's list has one of several buffers with the same reservation. */
+		for (i = 0; !ret && i < sub->num_objs; i++)
+			ret = vpfn_submission_prepare(sub->objs[i]);
 	}
 	if (ret)
 		drm_exec_fini(&sub->exec);
@@ -438,10 +426,9 @@ static void vpfn_submission_free(struct vpfn_submission *sub)
 	}
 	kfree(sub->out_syncs);
 
-	for (i = 0; sub->cmds && i < sub->args->num_cmds; i++) {
-		drm_gem_object_put(sub->cmds[i].src);
-		drm_gem_object_put(sub->cmds[i].dst);
-	}
+	for (i = 0; i < sub->num_objs; i++)
+		drm_gem_object_put(sub->objs[i]);
+	kvfree(sub->objs);
 	kvfree(sub->cmds);
 }
 
