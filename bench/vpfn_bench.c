@@ -10,6 +10,9 @@
  *
  * Prints a line for each figure, tab-separated: "figure", work, side, size in bytes, unit, least,
  * largest. A side that the machine lacks has a line "absent", side, reason.
+ *
+ * With the argument "functions" it does the work that is to be looked at once on each side, between
+ * the marks of marks.h, and prints "window", work, side for each.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +29,7 @@
 #include <x86intrin.h>
 #include <xf86drm.h>
 
+#include "marks.h"
 #include "vpfn_bo.h"
 #include "vpfn_card.h"
 #include "vpfn_job.h"
@@ -464,6 +468,31 @@ static void measure_side(const struct side *side)
 		side->close(side);
 }
 
+/* ---- Where the instructions of a leaf go ---- */
+
+#define STRING(...)	#__VA_ARGS__
+#define MARK(bytes)	asm volatile(".byte " STRING(bytes) ::: "memory")
+
+/* The first fault on a GiB. The rounds before it fill what is cached from then on. */
+static void mark_side(const struct side *side)
+{
+	struct mapping mapping;
+
+	if (side->level == VPFN_PTE || (side->open && side->open(side)))
+		return;
+	for (int round = 0; round < REPEATS; round++) {
+		map_side(side, VPFN_1G, &mapping);
+		if (round == REPEATS - 1)
+			MARK(MARK_BEGIN_BYTES);
+		touch_word(mapping.map);
+		MARK(MARK_END_BYTES);
+		unmap(&mapping);
+	}
+	printf("window\ttouch-once\t%s\n", side->name);
+	if (side->close)
+		side->close(side);
+}
+
 /* ---- The work of the driver ---- */
 
 /* As TTM's series of 2020 had it: buffers of 4 MiB, each mapped, touched and freed. */
@@ -538,9 +567,19 @@ static void measure_submit(const struct side *side)
 	tell("submit-nop", side, 0, "instructions", &figure);
 }
 
-int main(void)
+static void measure_driver(void)
 {
 	static const struct side driver = { .name = "vpfn" };
+
+	measure_submit(&driver);
+	measure_create(&driver);
+	for (unsigned int i = 0; sides[i].open == open_vpfn; i++)
+		measure_buffers(&sides[i]);
+}
+
+int main(int argc, char **argv)
+{
+	bool functions = argc > 1 && !strcmp(argv[1], "functions");
 	void *reserved;
 	int err;
 
@@ -554,17 +593,18 @@ int main(void)
 	munmap(reserved, 2 * VPFN_1G);
 	area = reserved;
 
-	measure_submit(&driver);
-	measure_create(&driver);
-	for (unsigned int i = 0; sides[i].open == open_vpfn; i++)
-		measure_buffers(&sides[i]);
+	if (!functions)
+		measure_driver();
 	for (unsigned int i = 0; i < ARRAY_SIZE(sides); i++) {
 		/* Its driver has to let the card go. */
 		if (sides[i].open == open_vfio && card >= 0) {
 			close(card);
 			card = -1;
 		}
-		measure_side(&sides[i]);
+		if (functions)
+			mark_side(&sides[i]);
+		else
+			measure_side(&sides[i]);
 	}
 	return 0;
 }

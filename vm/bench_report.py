@@ -3,10 +3,14 @@
 """What did vpfn_bench measure?
 
 usage: bench_report.py write OUTPUT DIR   its output as DIR/bench.json, and data for gnuplot
+       bench_report.py functions RUN DIR  adds what "vpfn_bench functions" and the plugin wrote to
+                                          the directory RUN of their VM
        bench_report.py page DIR           bench.html with the plots
        bench_report.py print BENCH.JSON   tables
        bench_report.py diff OLD NEW       what costs more; exit code 1 if anything does
 """
+import bisect
+import collections
 import html
 import json
 import platform
@@ -15,6 +19,9 @@ from pathlib import Path
 
 # More than two runs differ by
 TOLERANCE = 0.02
+
+# Rows of the table by function
+FUNCTIONS = 40
 
 # Work, what its figure is, and the caption of its plot
 PLOTS = (
@@ -105,6 +112,46 @@ def write(output, directory):
     (directory / "plots.gnuplot").write_text("\n".join(script) + "\n")
 
 
+def symbols(kallsyms):
+    """The addresses of the kernel's functions, sorted, and their names"""
+    found = sorted((int(address, 16), name) for address, kind, name, *_ in
+                   (line.split() for line in kallsyms.read_text().splitlines()) if kind in "tTwW")
+    return [address for address, _ in found], [name for _, name in found]
+
+
+def functions(run, directory):
+    run, path = Path(run), Path(directory) / "bench.json"
+    windows = [line.split("\t")[1:] for line in (run / "output.log").read_text().splitlines()
+               if line.startswith("window\t")]
+    counts = [collections.Counter() for _ in windows]
+    addresses, names = symbols(run / "guest" / "kallsyms")
+    for line in (run / "qemu.log").read_text().splitlines():
+        fields = line.split()
+        if fields[:1] == ["instructions"]:
+            name = names[bisect.bisect_right(addresses, int(fields[2], 16)) - 1]
+            counts[int(fields[1]) - 1][name] += int(fields[3])
+    if not windows or not all(counts):
+        sys.exit(f"bench_report.py: no instructions in {run}/qemu.log")
+    bench = load(path)
+    bench["functions"] = [{"work": work, "side": side, "instructions": dict(count.most_common())}
+                          for (work, side), count in zip(windows, counts)]
+    path.write_text(json.dumps(bench, indent=1) + "\n")
+
+
+def function_table(bench):
+    """A row for each function, those with the most instructions on any side first"""
+    windows = bench["functions"]
+    most = collections.Counter()
+    for window in windows:
+        for name, count in window["instructions"].items():
+            most[name] = max(most[name], count)
+    rows = [["function"] + [window["side"] for window in windows],
+            ["all"] + [f"{sum(window['instructions'].values()):,}" for window in windows]]
+    for name, _ in most.most_common(FUNCTIONS):
+        rows.append([name] + [str(window["instructions"].get(name, "-")) for window in windows])
+    return rows
+
+
 def tables(bench):
     """Yields a title and rows of text for each size, and for the work of the driver."""
     for size in sorted({f["size"] for f in bench["figures"] if f["work"] == "touch-pages"}):
@@ -119,6 +166,7 @@ def tables(bench):
         if f["work"] in ("submit-nop", "create", "close", "buffers"):
             rows.append([f["work"], f["side"], SIZES.get(f["size"], "-"), f["unit"], f"{f['least']:,}"])
     yield "Work of the driver, each time", rows
+    yield "The first touch of a GiB: instructions of the kernel by function", function_table(bench)
 
 
 def print_tables(path):
@@ -186,7 +234,7 @@ def diff(old, new):
 
 def main():
     command, *arguments = sys.argv[1:]
-    return {"write": write, "page": page, "print": print_tables, "diff": diff}[command](*arguments)
+    return {"write": write, "functions": functions, "page": page, "print": print_tables, "diff": diff}[command](*arguments)
 
 
 sys.exit(main())

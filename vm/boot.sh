@@ -18,6 +18,7 @@
 #   --hotplug          for programs in which devices come and go; slower if both processors are busy
 #   --icount           the guest's time is the number of instructions it has run, 1 ns each, so that
 #                      a busy host makes nothing late; one processor, without KVM
+#   --plugin FILE      a plugin for QEMU, whose output goes to qemu.log
 #   --terminal         connect the program to the terminal; no time limit
 # Time that QEMU spends waiting for a CPU of the host does not count for a limit.
 
@@ -42,6 +43,7 @@ qxl=
 iommu=
 hotplug=
 icount=
+plugin=
 terminal=
 environment=()
 while [[ ${1:-} = --* ]]; do
@@ -58,6 +60,7 @@ while [[ ${1:-} = --* ]]; do
 	--iommu) iommu=yes ;;
 	--hotplug) hotplug=yes ;;
 	--icount) icount=yes ;;
+	--plugin) plugin=$2 && shift ;;
 	--terminal) terminal=yes ;;
 	*) die "boot.sh has no option $1" ;;
 	esac
@@ -288,6 +291,14 @@ share_arguments() {
 # that there are four levels of page tables, and complain, at about every fifth start.
 # QEMU's options hold commas
 # shellcheck disable=SC2054
+add_plugin() {
+	local plugin_path
+
+	reach plugin_path "$(dirname "$plugin")"
+	arguments+=(-plugin "$plugin_path/$(basename "$plugin")" -d plugin)
+}
+
+# shellcheck disable=SC2054
 qemu_arguments() {
 	local qemu_path image_path rootfs_path dir_path vram_path
 
@@ -317,6 +328,7 @@ qemu_arguments() {
 		-device bochs-display
 	)
 	[ -z "$icount" ] || arguments+=(-icount shift=0,sleep=on)
+	[ -z "$plugin" ] || add_plugin
 	# Before the devices whose DMA it translates
 	[ -z "$iommu" ] || arguments+=(-device intel-iommu)
 	share_arguments vpfn 10

@@ -61,7 +61,7 @@ configure() {
 	"$tree/configure" --python=/usr/bin/python3 --disable-download \
 		--target-list=x86_64-softmmu --without-default-features \
 		--without-default-devices --with-devices-x86_64=vpfn-vm \
-		--enable-system --enable-tcg --enable-kvm --enable-attr --enable-virtfs --enable-seccomp \
+		--enable-system --enable-tcg --enable-kvm --enable-attr --enable-virtfs --enable-seccomp --enable-plugins \
 		--disable-docs --disable-tools --disable-install-blobs --disable-debug-info
 }
 

@@ -198,19 +198,7 @@ static bool vpfn_bo_is_visible(struct vpfn_bo *bo)
 	       vpfn_vram_is_visible(bdev_to_vpfn_device(bo->tbo.bdev), res);
 }
 
-/**
- * vpfn_bo_make_visible - bring a buffer to where the CPU reaches it
- * @bo: the buffer, reserved
- * @ctx: how to wait; with &ttm_operation_ctx.no_wait_gpu nothing is moved
- *
- * A buffer in VRAM beyond the BAR goes into the BAR, or to system memory if there is no room.
- * One without pages gets VRAM, if that takes no eviction, or pages. The move may still be going
- * on at return.
- *
- * Return: 0 or a negative errno, -EBUSY if the buffer would have to move but may not, -ENOSPC or
- * -ENOMEM if there is no room.
- */
-int vpfn_bo_make_visible(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
+static int vpfn_bo_move_to_visible(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 {
 	struct vpfn_device *vdev = bdev_to_vpfn_device(bo->tbo.bdev);
 	bool in_vram = bo->tbo.resource && bo->tbo.resource->mem_type == TTM_PL_VRAM;
@@ -224,11 +212,6 @@ int vpfn_bo_make_visible(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 	};
 	struct ttm_placement placement = { .num_placement = 2, .placement = places };
 
-	if (vpfn_bo_is_visible(bo))
-		return 0;
-	if (ctx->no_wait_gpu)
-		return -EBUSY;
-
 	if (!(bo->placement & DRM_VPFN_PLACEMENT_VRAM)) {
 		placement.placement = &places[1];
 		placement.num_placement = 1;
@@ -237,9 +220,28 @@ int vpfn_bo_make_visible(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 }
 
 /**
+ * vpfn_bo_make_visible - bring a buffer to where the CPU reaches it
+ * @bo: the buffer, reserved
+ * @ctx: how to wait, or NULL to move nothing
+ *
+ * A buffer in VRAM beyond the BAR goes into the BAR, or to system memory if there is no room.
+ * One without pages gets VRAM, if that takes no eviction, or pages. The move may still be going
+ * on at return.
+ *
+ * Return: 0 or a negative errno, -EBUSY if the buffer would have to move but may not, -ENOSPC or
+ * -ENOMEM if there is no room.
+ */
+int vpfn_bo_make_visible(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
+{
+	if (vpfn_bo_is_visible(bo))
+		return 0;
+	return ctx ? vpfn_bo_move_to_visible(bo, ctx) : -EBUSY;
+}
+
+/**
  * vpfn_bo_return_to_vram - bring an evicted buffer back to the BAR
  * @bo: the buffer, reserved
- * @ctx: how to wait; with &ttm_operation_ctx.no_wait_gpu nothing is moved
+ * @ctx: how to wait, or NULL to move nothing
  *
  * Evicts nothing. The move may still be going on at return.
  *
@@ -259,9 +261,7 @@ int vpfn_bo_return_to_vram(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 	if (!(bo->placement & DRM_VPFN_PLACEMENT_VRAM) || bo->tbo.pin_count ||
 	    bo->tbo.resource->mem_type == TTM_PL_VRAM)
 		return -ENOSPC;
-	if (ctx->no_wait_gpu)
-		return -EBUSY;
-	return ttm_bo_validate(&bo->tbo, &placement, ctx);
+	return ctx ? ttm_bo_validate(&bo->tbo, &placement, ctx) : -EBUSY;
 }
 
 /* The reservation has no killable lock. */

@@ -192,34 +192,45 @@ static vm_fault_t vpfn_fault_unplugged(struct vm_fault *vmf)
 				   pgprot_encrypted(vm_get_page_prot(vma->vm_flags)));
 }
 
+/* R8: make the buffer, which is reserved, visible and wait for its moves. */
+static int vpfn_fault_settle(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
+{
+	struct ttm_buffer_object *tbo = &bo->tbo;
+	int ret = vpfn_bo_make_visible(bo, ctx);
+
+	if (ret)
+		return ret;
+	if (!dma_resv_test_signaled(tbo->base.resv, DMA_RESV_USAGE_KERNEL)) {
+		ret = ctx ? vpfn_bo_wait_moves(bo, ctx->interruptible) : -EBUSY;
+		if (ret)
+			return ret;
+	}
+	ret = vpfn_ttm_io_mem_reserve(tbo->bdev, tbo->resource);
+	bo->settled = !ret;
+	return ret;
+}
+
 /*
- * R8: make the buffer, which is reserved, visible and wait for its moves. R4: what does not offer
- * a leaf of @order at @page returns to VRAM if there is room; falling back instead would put a
- * page table where a leaf belongs. In the same fault, since KVM and VFIO fail without an entry.
- * With no_wait_gpu: -EBUSY if there is anything to do. @pfn is 0 if there is no leaf.
+ * Find the leaf of @order at @page of the buffer, which is reserved. R4: what does not offer one
+ * returns to VRAM if there is room; falling back instead would put a page table where a leaf
+ * belongs. In the same fault, since KVM and VFIO fail without an entry. Without @ctx: -EBUSY if
+ * there is anything to do. @pfn is 0 if there is no leaf.
  */
 static int vpfn_fault_prepare(struct vpfn_bo *bo, pgoff_t page, unsigned int order,
 			      struct ttm_operation_ctx *ctx, unsigned long *pfn)
 {
 	struct ttm_buffer_object *tbo = &bo->tbo;
-	int ret;
+	int ret = 0;
 
 	do {
-		ret = vpfn_bo_make_visible(bo, ctx);
+		if (!bo->settled)
+			ret = vpfn_fault_settle(bo, ctx);
 		if (ret)
 			return ret;
-		if (!dma_resv_test_signaled(tbo->base.resv, DMA_RESV_USAGE_KERNEL)) {
-			if (ctx->no_wait_gpu)
-				return -EBUSY;
-			ret = vpfn_bo_wait_moves(bo, ctx->interruptible);
-			if (ret)
-				return ret;
-		}
 		if (READ_ONCE(bdev_to_vpfn_device(tbo->bdev)->vram_blocked))
 			return -EBUSY;
-		ret = vpfn_ttm_io_mem_reserve(tbo->bdev, tbo->resource);
-		if (ret || !order || vpfn_leaf_pfn(tbo, page, order, pfn))
-			return ret;
+		if (!order || vpfn_leaf_pfn(tbo, page, order, pfn))
+			return 0;
 		ret = vpfn_bo_return_to_vram(bo, ctx);
 	} while (!ret);
 
@@ -227,7 +238,7 @@ static int vpfn_fault_prepare(struct vpfn_bo *bo, pgoff_t page, unsigned int ord
 	return ret == -ENOSPC || ret == -ENOMEM ? 0 : ret;
 }
 
-/* Called with the reservation held. VM_FAULT_RETRY: not without blocking. */
+/* Called with the reservation held. VM_FAULT_RETRY: not without blocking, that is, without @ctx. */
 static vm_fault_t vpfn_fault_reserved(struct vm_fault *vmf, pgoff_t page, unsigned int order,
 				      struct ttm_operation_ctx *ctx)
 {
@@ -260,9 +271,9 @@ static vm_fault_t vpfn_fault_reserved(struct vm_fault *vmf, pgoff_t page, unsign
  * Do what the next attempt needs, without the lock of the fault, which is mmap_lock or the VMA
  * lock (R5). That attempt reports errors.
  */
-static void vpfn_fault_unlocked(struct vm_fault *vmf, pgoff_t page, unsigned int order,
-				struct ttm_operation_ctx *ctx)
+static void vpfn_fault_unlocked(struct vm_fault *vmf, pgoff_t page, unsigned int order)
 {
+	struct ttm_operation_ctx ctx = { .interruptible = vpfn_fault_interruptible(vmf) };
 	struct vpfn_bo *bo = to_vpfn_bo(vmf->vma->vm_private_data);
 	struct vpfn_device *vdev = bdev_to_vpfn_device(bo->tbo.bdev);
 	unsigned long pfn;
@@ -271,9 +282,9 @@ static void vpfn_fault_unlocked(struct vm_fault *vmf, pgoff_t page, unsigned int
 	drm_gem_object_get(&bo->tbo.base);
 	release_fault_lock(vmf);
 
-	if (!vpfn_bo_wait_moves(bo, ctx->interruptible) && !vpfn_bo_lock(bo, ctx->interruptible)) {
+	if (!vpfn_bo_wait_moves(bo, ctx.interruptible) && !vpfn_bo_lock(bo, ctx.interruptible)) {
 		if (drm_dev_enter(&vdev->drm, &idx)) {
-			err = vpfn_fault_prepare(bo, page, order, ctx, &pfn);
+			err = vpfn_fault_prepare(bo, page, order, &ctx, &pfn);
 			drm_dev_exit(idx);
 		}
 		dma_resv_unlock(bo->tbo.base.resv);
@@ -284,16 +295,16 @@ static void vpfn_fault_unlocked(struct vm_fault *vmf, pgoff_t page, unsigned int
 	drm_gem_object_put(&bo->tbo.base);
 }
 
-static vm_fault_t vpfn_fault_blocking(struct vm_fault *vmf, pgoff_t page, unsigned int order,
-				      struct ttm_operation_ctx *ctx)
+static vm_fault_t vpfn_fault_blocking(struct vm_fault *vmf, pgoff_t page, unsigned int order)
 {
+	struct ttm_operation_ctx ctx = { .interruptible = vpfn_fault_interruptible(vmf) };
 	struct vpfn_bo *bo = to_vpfn_bo(vmf->vma->vm_private_data);
 	vm_fault_t ret;
 
-	if (vpfn_bo_lock(bo, ctx->interruptible))
+	if (vpfn_bo_lock(bo, ctx.interruptible))
 		return VM_FAULT_NOPAGE;
 
-	ret = vpfn_fault_reserved(vmf, page, order, ctx);
+	ret = vpfn_fault_reserved(vmf, page, order, &ctx);
 	dma_resv_unlock(bo->tbo.base.resv);
 	/* mmap_lock is still held. */
 	return ret == VM_FAULT_RETRY ? VM_FAULT_NOPAGE : ret;
@@ -304,19 +315,17 @@ static vm_fault_t vpfn_fault(struct vm_fault *vmf, unsigned int order)
 	unsigned long addr = ALIGN_DOWN(vmf->address, PAGE_SIZE << order);
 	struct ttm_buffer_object *tbo = vmf->vma->vm_private_data;
 	pgoff_t page = linear_page_index(vmf->vma, addr) - drm_vma_node_start(&tbo->base.vma_node);
-	struct ttm_operation_ctx no_wait = { .no_wait_gpu = true };
-	struct ttm_operation_ctx ctx = { .interruptible = vpfn_fault_interruptible(vmf) };
 	vm_fault_t ret = VM_FAULT_RETRY;
 
 	if (dma_resv_trylock(tbo->base.resv)) {
-		ret = vpfn_fault_reserved(vmf, page, order, &no_wait);
+		ret = vpfn_fault_reserved(vmf, page, order, NULL);
 		dma_resv_unlock(tbo->base.resv);
 	}
 	if (ret == VM_FAULT_RETRY && !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT)) {
 		if (fault_flag_allow_retry_first(vmf->flags))
-			vpfn_fault_unlocked(vmf, page, order, &ctx);
+			vpfn_fault_unlocked(vmf, page, order);
 		else
-			ret = vpfn_fault_blocking(vmf, page, order, &ctx);
+			ret = vpfn_fault_blocking(vmf, page, order);
 	}
 	trace_vpfn_fault(vmf, order, ret);
 	return ret;
