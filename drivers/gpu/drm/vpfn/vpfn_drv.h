@@ -167,7 +167,6 @@ struct vpfn_bo {
 	/* Protected by the reservation */
 	struct dma_buf *dma_buf;	/* that exports the buffer, or NULL */
 	struct page *dummy_page;	/* for CPU mappings after unplug; from the first fault */
-	bool settled;			/* where the CPU reaches it, since its last move */
 };
 
 /* System pages of a buffer */

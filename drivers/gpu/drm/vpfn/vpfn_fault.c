@@ -205,9 +205,7 @@ static int vpfn_fault_settle(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 		if (ret)
 			return ret;
 	}
-	ret = vpfn_ttm_io_mem_reserve(tbo->bdev, tbo->resource);
-	bo->settled = !ret;
-	return ret;
+	return vpfn_ttm_io_mem_reserve(tbo->bdev, tbo->resource);
 }
 
 /*
@@ -223,7 +221,8 @@ static int vpfn_fault_prepare(struct vpfn_bo *bo, pgoff_t page, unsigned int ord
 	int ret = 0;
 
 	do {
-		if (!bo->settled)
+		/* VRAM with an address is settled; a move or an unmap by TTM clears it. */
+		if (!tbo->resource || !tbo->resource->bus.offset)
 			ret = vpfn_fault_settle(bo, ctx);
 		if (ret)
 			return ret;

@@ -400,14 +400,9 @@ static int vpfn_ttm_try_move(struct ttm_buffer_object *tbo, bool evict,
 static int vpfn_ttm_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_operation_ctx *ctx,
 			 struct ttm_resource *new_res, struct ttm_place *hop)
 {
-	int ret;
+	int ret = vpfn_ttm_try_move(tbo, evict, ctx, new_res, hop);
 
-	if (!vpfn_ttm_is_vpfn_bo(tbo))
-		return vpfn_ttm_try_move(tbo, evict, ctx, new_res, hop);
-
-	to_vpfn_bo(tbo)->settled = false;
-	ret = vpfn_ttm_try_move(tbo, evict, ctx, new_res, hop);
-	if (!ret)
+	if (!ret && vpfn_ttm_is_vpfn_bo(tbo))
 		WRITE_ONCE(to_vpfn_bo(tbo)->mem_type, new_res->mem_type);
 	return ret;
 }
