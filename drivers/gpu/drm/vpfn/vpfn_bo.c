@@ -192,16 +192,15 @@ static bool vpfn_bo_is_visible(struct vpfn_bo *bo)
 {
 	struct ttm_resource *res = bo->tbo.resource;
 
-	if (!res || res->mem_type == TTM_PL_SYSTEM)
-		return false;
 	return res->mem_type == TTM_PL_TT ||
-	       vpfn_vram_is_visible(bdev_to_vpfn_device(bo->tbo.bdev), res);
+	       (res->mem_type == TTM_PL_VRAM &&
+		vpfn_vram_is_visible(bdev_to_vpfn_device(bo->tbo.bdev), res));
 }
 
 static int vpfn_bo_move_to_visible(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 {
 	struct vpfn_device *vdev = bdev_to_vpfn_device(bo->tbo.bdev);
-	bool in_vram = bo->tbo.resource && bo->tbo.resource->mem_type == TTM_PL_VRAM;
+	bool in_vram = bo->tbo.resource->mem_type == TTM_PL_VRAM;
 	const struct ttm_place places[] = {
 		{
 			.mem_type = TTM_PL_VRAM,

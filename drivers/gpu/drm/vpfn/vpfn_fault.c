@@ -222,7 +222,7 @@ static int vpfn_fault_prepare(struct vpfn_bo *bo, pgoff_t page, unsigned int ord
 
 	do {
 		/* VRAM with an address is settled; a move or an unmap by TTM clears it. */
-		if (!tbo->resource || !tbo->resource->bus.offset)
+		if (!tbo->resource->bus.offset)
 			ret = vpfn_fault_settle(bo, ctx);
 		if (ret)
 			return ret;
