@@ -2,7 +2,7 @@
 # Every command of the project. What they write lands in out/, or where OUT= says;
 # what they build is kept in ${XDG_CACHE_HOME:-~/.cache}/vpfn.
 
-.PHONY: help run bench bench-diff check check-quick coverage qtest fuzz-device fuzz-driver mutants mm-bugs ttm-helper igt lint selftest shell kernel-tree qemu-tree igt-tree clean
+.PHONY: help run bench bench-diff check check-quick coverage qtest fuzz-device fuzz-driver kcsan mutants mm-bugs ttm-helper igt lint selftest shell kernel-tree qemu-tree igt-tree clean
 .SILENT:
 
 ## help: this list
@@ -44,6 +44,10 @@ fuzz-device:
 ## fuzz-driver: random calls of user space to the driver, and on its mappings, on the debug kernel, for SECONDS=1200 each, SEED=
 fuzz-driver:
 	vm/fuzz-driver.sh $(or $(SECONDS),1200) $(SEED)
+
+## kcsan: look for data races of the driver, by KCSAN; results in out/kcsan/
+kcsan:
+	vm/kcsan.sh
 
 ## mm-bugs: reproduce the kernel's own bugs, without and with patches/linux/; results in out/mm-bugs/
 mm-bugs:

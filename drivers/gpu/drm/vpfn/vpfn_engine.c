@@ -269,7 +269,7 @@ static void vpfn_engine_report(struct work_struct *work)
 {
 	struct vpfn_engine *engine = container_of(work, struct vpfn_engine, report);
 	struct vpfn_device *vdev = container_of(engine, struct vpfn_device, engine);
-	bool wedged = READ_ONCE(engine->error);
+	bool wedged = READ_ONCE(engine->error) == -EIO;
 	char *snapshot = xchg(&engine->snapshot, NULL);
 	u32 error = READ_ONCE(engine->report_error);
 	int idx;
