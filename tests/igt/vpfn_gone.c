@@ -17,6 +17,7 @@
 #include "vpfn_bo.h"
 #include "vpfn_card.h"
 #include "vpfn_cgroup.h"
+#include "vpfn_client.h"
 #include "vpfn_dmabuf.h"
 #include "vpfn_gate.h"
 #include "vpfn_job.h"
@@ -36,14 +37,6 @@ IGT_TEST_DESCRIPTION("Users of a vpfn device that is reset, or unbound and bound
 
 static int big = -1;
 static char name[VPFN_PCI_NAME];
-
-static int open_client(void)
-{
-	int fd = vpfn_card_open(name, O_RDWR);
-
-	igt_assert_lte(0, fd);
-	return fd;
-}
 
 static void bind_at_exit(int sig)
 {
@@ -141,7 +134,7 @@ static void wait_rounds(const struct user *user)
 static void test_reset(enum vpfn_level level, int (*use)(struct user *user, uint32_t word))
 {
 	struct user user = { .use = use };
-	int fd = open_client(), dmabuf, err;
+	int fd = vpfn_client_open_card(name), dmabuf, err;
 	struct vpfn_bo bo;
 	void *map;
 
@@ -212,7 +205,7 @@ static void test_reset_jobs(void)
 	struct user user = { .use = use_by_swaps };
 	int err;
 
-	swap.fd = open_client();
+	swap.fd = vpfn_client_open_card(name);
 	igt_assert_eq(vpfn_bo_create(swap.fd, SWAP_SIZE, &swap.first), 0);
 	igt_assert_eq(vpfn_bo_create(swap.fd, SWAP_SIZE, &swap.second), 0);
 	igt_assert_eq(vpfn_bo_create(swap.fd, SWAP_SIZE, &swap.spare), 0);
@@ -263,7 +256,7 @@ static int start_late(const struct vpfn_bo *work, const struct vpfn_bo *target)
 static void test_peer_dma(void)
 {
 	struct vpfn_bo bo, imported, work, fresh;
-	int fd = open_client(), dmabuf, late, at_return, next;
+	int fd = vpfn_client_open_card(name), dmabuf, late, at_return, next;
 	uint64_t word = (uint64_t)FRESH << 32 | FRESH;
 	void *map;
 
@@ -279,7 +272,7 @@ static void test_peer_dma(void)
 	igt_assert_eq(vpfn_card_unbind(name), 0);
 	at_return = vpfn_sync_file_status(late, 0);
 	rebind();
-	next = open_client();
+	next = vpfn_client_open_card(name);
 	igt_assert_eq(vpfn_bo_create(next, SIZE, &fresh), 0);
 	igt_assert_eq(vpfn_fill(next, &fresh, 0, SIZE, FRESH), 0);
 	igt_assert_neq(vpfn_sync_file_status(late, VPFN_LONG_NS), -EBUSY);
