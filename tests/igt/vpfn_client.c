@@ -120,6 +120,27 @@ uint32_t vpfn_start(int fd, struct drm_vpfn_cmd cmd, const struct vpfn_gate *gat
 }
 
 /**
+ * vpfn_finish:
+ * @fd: DRM file descriptor
+ * @syncobj: the syncobj of a job, which is destroyed when the job has succeeded
+ */
+void vpfn_finish(int fd, uint32_t syncobj)
+{
+	igt_assert_eq(vpfn_sync_status(fd, syncobj, VPFN_LONG_NS), 0);
+	drmSyncobjDestroy(fd, syncobj);
+}
+
+/**
+ * vpfn_assert_waits:
+ * @fd: DRM file descriptor
+ * @syncobj: the syncobj of a job that may not run yet
+ */
+void vpfn_assert_waits(int fd, uint32_t syncobj)
+{
+	igt_assert_eq(vpfn_still_waits(fd, syncobj), 0);
+}
+
+/**
  * vpfn_start_sync_file:
  * @fd: DRM file descriptor
  * @cmd: the command

@@ -22,6 +22,8 @@ void vpfn_require_host(const char *id);
 uint32_t vpfn_start(int fd, struct drm_vpfn_cmd cmd, const struct vpfn_gate *gate);
 uint32_t vpfn_start_after(int fd, struct drm_vpfn_cmd cmd, uint32_t in);
 uint32_t vpfn_new_syncobj(int fd);
+void vpfn_finish(int fd, uint32_t syncobj);
+void vpfn_assert_waits(int fd, uint32_t syncobj);
 
 /* The file of its fence outlives the device. */
 int vpfn_start_sync_file(int fd, struct drm_vpfn_cmd cmd, const struct vpfn_gate *gate);
