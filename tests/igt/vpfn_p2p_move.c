@@ -71,7 +71,7 @@ static void wait_for_worker(const struct worker *worker)
 	igt_assert_eq(vpfn_wait_until(reached, &goal), 0);
 }
 
-/* Overwrites the memory that the buffer has left: a reader of stale addresses sees that. */
+/* Overwrites the memory that the buffer has left, which a stale address would show. */
 static void spoil_free_memory(int file)
 {
 	struct vpfn_bo bo[4];
