@@ -4,13 +4,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 #include <xf86drm.h>
 
 #include "igt.h"
+#include "vpfn_bo.h"
 #include "vpfn_card.h"
 #include "vpfn_client.h"
+#include "vpfn_gate.h"
 #include "vpfn_host.h"
 #include "vpfn_job.h"
+#include "vpfn_thread.h"
 
 static int assert_open(int fd)
 {
@@ -51,6 +55,21 @@ void vpfn_require_gate(struct vpfn_gate *gate)
 
 	igt_require_f(err != -ENOENT, "the kernel lacks CONFIG_SW_SYNC\n");
 	igt_assert_eq(err, 0);
+}
+
+/**
+ * vpfn_gate_new_syncobj:
+ * @gate: the gate
+ * @fd: DRM file descriptor
+ *
+ * Returns: a new syncobj that signals when the gate opens.
+ */
+uint32_t vpfn_gate_new_syncobj(const struct vpfn_gate *gate, int fd)
+{
+	uint32_t syncobj;
+
+	igt_assert_eq(vpfn_gate_syncobj(gate, fd, &syncobj), 0);
+	return syncobj;
 }
 
 /**
@@ -113,7 +132,7 @@ uint32_t vpfn_start(int fd, struct drm_vpfn_cmd cmd, const struct vpfn_gate *gat
 	if (!gate)
 		return vpfn_start_after(fd, cmd, 0);
 
-	igt_assert_eq(vpfn_gate_syncobj(gate, fd, &in), 0);
+	in = vpfn_gate_new_syncobj(gate, fd);
 	out = vpfn_start_after(fd, cmd, in);
 	drmSyncobjDestroy(fd, in);
 	return out;
@@ -138,6 +157,20 @@ void vpfn_finish(int fd, uint32_t syncobj)
 void vpfn_assert_waits(int fd, uint32_t syncobj)
 {
 	igt_assert_eq(vpfn_still_waits(fd, syncobj), 0);
+}
+
+/**
+ * vpfn_let_engine_pass:
+ *
+ * Runs a job of another file: what could run before it is done.
+ */
+void vpfn_let_engine_pass(void)
+{
+	const struct drm_vpfn_cmd nop = { .op = DRM_VPFN_CMD_NOP };
+	int fd = vpfn_client_open();
+
+	igt_assert_eq(vpfn_run(fd, &nop, 1), 0);
+	close(fd);
 }
 
 /**

@@ -16,6 +16,7 @@ int vpfn_client_open(void);
 int vpfn_client_open_card(const char *name);
 
 void vpfn_require_gate(struct vpfn_gate *gate);
+uint32_t vpfn_gate_new_syncobj(const struct vpfn_gate *gate, int fd);
 void vpfn_require_host(const char *id);
 
 /* One command; the syncobj that is returned signals when it is done. */
@@ -24,6 +25,7 @@ uint32_t vpfn_start_after(int fd, struct drm_vpfn_cmd cmd, uint32_t in);
 uint32_t vpfn_new_syncobj(int fd);
 void vpfn_finish(int fd, uint32_t syncobj);
 void vpfn_assert_waits(int fd, uint32_t syncobj);
+void vpfn_let_engine_pass(void);
 
 /* The file of its fence outlives the device. */
 int vpfn_start_sync_file(int fd, struct drm_vpfn_cmd cmd, const struct vpfn_gate *gate);

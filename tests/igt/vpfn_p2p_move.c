@@ -171,8 +171,8 @@ static void test_move_waits(int exporter, int importer)
 }
 
 /*
- * The import is closed, but its release waits for the exporter's job, behind which the buffer moves.
- * Then TTM walks all buffers.
+ * The import is closed, but its release waits for the exporter's job, behind which the buffer
+ * moves. Then TTM walks all buffers.
  */
 static void test_import_dies(int exporter, int importer)
 {
