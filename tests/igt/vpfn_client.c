@@ -44,6 +44,20 @@ int vpfn_client_open_card(const char *name)
 }
 
 /**
+ * vpfn_client_open_primary:
+ * @fd: DRM file descriptor
+ *
+ * Returns: a new file of the primary node of the same card.
+ */
+int vpfn_client_open_primary(int fd)
+{
+	char name[VPFN_PCI_NAME];
+
+	igt_assert_eq(vpfn_card_name(fd, name), 0);
+	return assert_open(vpfn_card_open_primary(name, O_RDWR));
+}
+
+/**
  * vpfn_require_gate:
  * @gate: the gate
  *

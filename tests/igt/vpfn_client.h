@@ -14,6 +14,7 @@
 
 int vpfn_client_open(void);
 int vpfn_client_open_card(const char *name);
+int vpfn_client_open_primary(int fd);
 
 void vpfn_require_gate(struct vpfn_gate *gate);
 uint32_t vpfn_gate_new_syncobj(const struct vpfn_gate *gate, int fd);

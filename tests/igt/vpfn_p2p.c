@@ -4,7 +4,6 @@
  * the order of jobs.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,17 +173,6 @@ static void test_invisible(void)
 	igt_assert_eq(vpfn_bo_close(cards.small, &bo), 0);
 }
 
-static int open_primary(int file)
-{
-	char name[VPFN_PCI_NAME];
-	int primary;
-
-	igt_assert_eq(vpfn_card_name(file, name), 0);
-	primary = vpfn_card_open_primary(name, O_RDWR);
-	igt_assert_lte(0, primary);
-	return primary;
-}
-
 /* A handle for an object of another file, by its global name, which render nodes have not. */
 static void open_by_name(int from, uint32_t handle, int to, struct vpfn_bo *bo)
 {
@@ -204,7 +192,7 @@ static void open_by_name(int from, uint32_t handle, int to, struct vpfn_bo *bo)
  */
 static void test_one_reservation(int exporter, int importer)
 {
-	int mine = open_primary(importer), other = open_primary(importer);
+	int mine = vpfn_client_open_primary(importer), other = vpfn_client_open_primary(importer);
 	struct vpfn_bo first, second, theirs;
 	struct vpfn_shared shared;
 
