@@ -17,7 +17,7 @@ driver=drivers/gpu/drm/vpfn
 drivers=$dir/drivers/mutants
 unbroken=unbroken
 all_tests=(mmap rules direct_io memory evict move place prime interop p2p p2p_move p2p_unplug submit
-	queue waits bounds alloc gone unbind probe unplug reset suspend kunit)
+	cmds queue waits bounds alloc gone unbind probe unplug reset suspend kunit)
 
 # select_mutants GLOB...: their names
 select_mutants() {
