@@ -16,6 +16,7 @@
 #include "vpfn_leaf.h"
 #include "vpfn_mem.h"
 #include "vpfn_pattern.h"
+#include "vpfn_pressure.h"
 #include "vpfn_view.h"
 
 IGT_TEST_DESCRIPTION("Commands of the engine of vpfn.");
@@ -295,39 +296,14 @@ static void test_large(void)
 
 /* Scattered system memory */
 
-#define FAIL_PAGES	"/sys/kernel/debug/fail_page_alloc/"
 #define SCATTERED	(64 * VPFN_PAGE)
 #define EXTENTS		32
 #define HOLES		256
 
-static void set_fault(const char *name, const char *value)
-{
-	char path[128];
-	int err;
-
-	snprintf(path, sizeof(path), FAIL_PAGES "%s", name);
-	err = vpfn_text_write(path, value);
-	igt_require_f(err != -ENOENT, "no %s: the kernel lacks CONFIG_FAIL_PAGE_ALLOC\n", path);
-	igt_assert_eq(err, 0);
-}
-
-static void stop_faults(int sig)
+static void any_pieces(int sig)
 {
 	(void)sig;
-	vpfn_text_write(FAIL_PAGES "probability", "0");
-}
-
-/* From here on this task gets its kernel memory page by page. */
-static void only_single_pages(bool on)
-{
-	set_fault("task-filter", "Y");
-	set_fault("ignore-gfp-wait", "N");
-	set_fault("ignore-gfp-highmem", "N");
-	set_fault("min-order", "1");
-	set_fault("times", "-1");
-	set_fault("verbose", "0");
-	set_fault("probability", on ? "100" : "0");
-	igt_assert_eq(vpfn_text_write("/proc/self/make-it-fail", on ? "1" : "0"), 0);
+	vpfn_piece_limit(VPFN_ANY_ORDER);
 }
 
 static unsigned int count_extents(const struct vpfn_mem *mem)
@@ -358,9 +334,9 @@ static void create_scattered(struct vpfn_mem *mem, uint64_t seed)
 	for (unsigned int i = 0; i < HOLES; i += 2)
 		vpfn_mem_destroy(&pages[i]);
 
-	only_single_pages(true);
+	igt_require_f(!vpfn_piece_limit(0), "the kernel lacks CONFIG_FAIL_PAGE_ALLOC\n");
 	igt_assert_eq(vpfn_mem_create(fd, SCATTERED, SYSTEM, seed, mem), 0);
-	only_single_pages(false);
+	igt_assert_eq(vpfn_piece_limit(VPFN_ANY_ORDER), 0);
 
 	for (unsigned int i = 1; i < HOLES; i += 2)
 		vpfn_mem_destroy(&pages[i]);
@@ -380,7 +356,7 @@ static void test_scattered(void)
 	CPU_SET(0, &cpu);
 	igt_assert_eq(sched_setaffinity(0, sizeof(cpu), &cpu), 0);
 	igt_assert_eq(vpfn_limit_set(VPFN_PTE), 0);
-	igt_install_exit_handler(stop_faults);
+	igt_install_exit_handler(any_pieces);
 
 	create_scattered(&first, 0x5c);
 	create_scattered(&second, 0x5d);
