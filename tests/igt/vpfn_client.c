@@ -14,6 +14,7 @@
 #include "vpfn_gate.h"
 #include "vpfn_host.h"
 #include "vpfn_job.h"
+#include "vpfn_mem.h"
 #include "vpfn_thread.h"
 
 static int assert_open(int fd)
@@ -185,6 +186,49 @@ void vpfn_let_engine_pass(void)
 
 	igt_assert_eq(vpfn_run(fd, &nop, 1), 0);
 	close(fd);
+}
+
+/**
+ * vpfn_job_status:
+ * @fd: DRM file descriptor
+ * @syncobj: the syncobj of a job, which has to end
+ *
+ * Returns: 0 or the job's negative errno; a job that the driver ends with -ETIME has ended.
+ */
+int vpfn_job_status(int fd, uint32_t syncobj)
+{
+	igt_assert_f(!drmSyncobjWait(fd, &syncobj, 1, vpfn_deadline(VPFN_LONG_NS), 0, NULL),
+		     "the job is not done\n");
+	return vpfn_sync_status(fd, syncobj, VPFN_LONG_NS);
+}
+
+/**
+ * vpfn_assert_runs:
+ * @fd: DRM file descriptor
+ * @cmd: the command, whose job has to succeed
+ */
+void vpfn_assert_runs(int fd, struct drm_vpfn_cmd cmd)
+{
+	igt_assert_eq(vpfn_job_status(fd, vpfn_start(fd, cmd, NULL)), 0);
+}
+
+/**
+ * vpfn_assert_mem:
+ * @mem: a buffer, which must hold what is expected, seen by the CPU
+ */
+void vpfn_assert_mem(const struct vpfn_mem *mem)
+{
+	igt_assert_eq_u64(vpfn_mem_check(mem), mem->bo.size);
+}
+
+/**
+ * vpfn_assert_mem_by_both:
+ * @mem: a buffer, which must hold what is expected, seen by the CPU and by the engine
+ */
+void vpfn_assert_mem_by_both(const struct vpfn_mem *mem)
+{
+	vpfn_assert_mem(mem);
+	igt_assert_eq(vpfn_mem_check_by_engine(mem), 0);
 }
 
 /**

@@ -8,8 +8,8 @@
 
 #include <stdint.h>
 
-#include "vpfn_bo.h"
 #include "vpfn_gate.h"
+#include "vpfn_mem.h"
 #include "vpfn_thread.h"
 
 int vpfn_client_open(void);
@@ -27,6 +27,12 @@ uint32_t vpfn_new_syncobj(int fd);
 void vpfn_finish(int fd, uint32_t syncobj);
 void vpfn_assert_waits(int fd, uint32_t syncobj);
 void vpfn_let_engine_pass(void);
+
+/* A command whose effect is expected, and what a buffer must hold after it */
+void vpfn_assert_runs(int fd, struct drm_vpfn_cmd cmd);
+int vpfn_job_status(int fd, uint32_t syncobj);
+void vpfn_assert_mem(const struct vpfn_mem *mem);
+void vpfn_assert_mem_by_both(const struct vpfn_mem *mem);
 
 /* The file of its fence outlives the device. */
 int vpfn_start_sync_file(int fd, struct drm_vpfn_cmd cmd, const struct vpfn_gate *gate);

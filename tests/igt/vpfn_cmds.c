@@ -12,6 +12,7 @@
 #include "igt.h"
 #include "vpfn_bo.h"
 #include "vpfn_card.h"
+#include "vpfn_client.h"
 #include "vpfn_job.h"
 #include "vpfn_leaf.h"
 #include "vpfn_mem.h"
@@ -72,17 +73,6 @@ static void run(struct drm_vpfn_cmd cmd)
 	igt_assert_eq(vpfn_run(fd, &cmd, 1), 0);
 }
 
-static void check(const struct vpfn_mem *mem)
-{
-	igt_assert_eq_u64(vpfn_mem_check(mem), mem->bo.size);
-}
-
-static void check_by_both(const struct vpfn_mem *mem)
-{
-	check(mem);
-	igt_assert_eq(vpfn_mem_check_by_engine(mem), 0);
-}
-
 /* No byte, page or word begins where another does. */
 static const struct {
 	uint64_t src, dst, length;
@@ -110,13 +100,13 @@ static void test_fill(unsigned int placement)
 		uint64_t length = (spans[i].length + WORD - 1) & -WORD;
 
 		run(vpfn_mem_fill(&dst, offset, length, 0x04030201 * (i + 1)));
-		check(&dst);
+		vpfn_assert_mem(&dst);
 	}
 	vpfn_mem_refill(&dst, 0xf1);
 	run(vpfn_mem_fill(&dst, WORD, WORD, 0xdeadbeef));
 	run(vpfn_mem_fill(&dst, SMALL - WORD, WORD, 0xcafe));
 	run(vpfn_mem_fill(&dst, VPFN_PAGE, VPFN_PAGE, 0));
-	check_by_both(&dst);
+	vpfn_assert_mem_by_both(&dst);
 	vpfn_mem_destroy(&dst);
 }
 
@@ -128,10 +118,10 @@ static void test_copy(unsigned int to, unsigned int from)
 	create(SMALL, from, 0xc1, &src);
 	for (unsigned int i = 0; i < ARRAY_SIZE(spans); i++) {
 		run(vpfn_mem_copy(&dst, spans[i].dst, &src, spans[i].src, spans[i].length));
-		check_by_both(&dst);
+		vpfn_assert_mem_by_both(&dst);
 		vpfn_mem_refill(&dst, 0xc2 + i);
 	}
-	check_by_both(&src);
+	vpfn_assert_mem_by_both(&src);
 	vpfn_mem_destroy(&dst);
 	vpfn_mem_destroy(&src);
 }
@@ -143,11 +133,11 @@ static void test_copy_within(unsigned int placement)
 
 	create(SMALL, placement, 0xc3, &mem);
 	run(vpfn_mem_copy(&mem, 4098, &mem, 1, 4097));
-	check(&mem);
+	vpfn_assert_mem(&mem);
 	run(vpfn_mem_copy(&mem, 77, &mem, 77 + 12345, 12345));
-	check(&mem);
+	vpfn_assert_mem(&mem);
 	run(vpfn_mem_copy(&mem, SMALL / 2, &mem, 0, SMALL / 2));
-	check_by_both(&mem);
+	vpfn_assert_mem_by_both(&mem);
 	vpfn_mem_destroy(&mem);
 }
 
@@ -161,12 +151,12 @@ static void test_crc(unsigned int to, unsigned int from)
 		uint64_t offset = spans[i].dst & -WORD;
 
 		run(vpfn_mem_crc(&dst, offset, &src, spans[i].src, spans[i].length));
-		check(&dst);
+		vpfn_assert_mem(&dst);
 	}
 	run(vpfn_mem_crc(&dst, VPFN_PAGE - WORD, &dst, VPFN_PAGE, VPFN_PAGE + 1));
 	run(vpfn_mem_crc(&dst, 3 * VPFN_PAGE, &dst, VPFN_PAGE + 1, VPFN_PAGE));
-	check(&dst);
-	check(&src);
+	vpfn_assert_mem(&dst);
+	vpfn_assert_mem(&src);
 	vpfn_mem_destroy(&dst);
 	vpfn_mem_destroy(&src);
 }
@@ -179,11 +169,11 @@ static void test_parts(unsigned int to, unsigned int from)
 	create(CHUNKS, to, 0xa0, &dst);
 	create(CHUNKS, from, 0xa1, &src);
 	run(vpfn_mem_copy(&dst, 13, &src, 4097, CHUNKS - 4099));
-	check(&dst);
+	vpfn_assert_mem(&dst);
 	run(vpfn_mem_fill(&dst, WORD, CHUNKS - 2 * WORD, 0x89abcdef));
 	run(vpfn_mem_crc(&dst, VPFN_PAGE, &src, CHUNKS - DRM_VPFN_CRC_LENGTH_MAX,
 			 DRM_VPFN_CRC_LENGTH_MAX));
-	check_by_both(&dst);
+	vpfn_assert_mem_by_both(&dst);
 	vpfn_mem_destroy(&dst);
 	vpfn_mem_destroy(&src);
 }
@@ -207,8 +197,8 @@ static void test_order(void)
 	cmds[6] = vpfn_mem_copy(&system, 7, &vram, 0, 3 * VPFN_PAGE);
 	cmds[7] = vpfn_mem_crc(&system, 0, &system, WORD, SMALL - WORD);
 	igt_assert_eq(vpfn_run(fd, cmds, ARRAY_SIZE(cmds)), 0);
-	check_by_both(&vram);
-	check_by_both(&system);
+	vpfn_assert_mem_by_both(&vram);
+	vpfn_assert_mem_by_both(&system);
 	vpfn_mem_destroy(&vram);
 	vpfn_mem_destroy(&system);
 }
@@ -229,8 +219,8 @@ static void test_many(void)
 	}
 	igt_assert_eq(vpfn_run(fd, cmds, CMDS_MAX), 0);
 	igt_assert(!memcmp(mem[1].map + 1021 * (CMDS_MAX - 1), &(uint32_t) { 0xfeedface }, WORD));
-	check_by_both(&mem[0]);
-	check_by_both(&mem[1]);
+	vpfn_assert_mem_by_both(&mem[0]);
+	vpfn_assert_mem_by_both(&mem[1]);
 	vpfn_mem_destroy(&mem[0]);
 	vpfn_mem_destroy(&mem[1]);
 	free(cmds);
@@ -250,7 +240,7 @@ static void test_many_buffers(void)
 	}
 	igt_assert_eq(vpfn_run(fd, cmds, ARRAY_SIZE(cmds)), 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(mem); i++) {
-		check(&mem[i]);
+		vpfn_assert_mem(&mem[i]);
 		vpfn_mem_destroy(&mem[i]);
 	}
 }
@@ -363,15 +353,15 @@ static void test_scattered(void)
 	create(SCATTERED, 0, 0x5e, &vram);
 
 	run(vpfn_mem_copy(&second, 5, &first, 4093, SCATTERED - 4096));
-	check_by_both(&second);
+	vpfn_assert_mem_by_both(&second);
 	run(vpfn_mem_copy(&vram, 4091, &second, 1, SCATTERED - 4096));
-	check_by_both(&vram);
+	vpfn_assert_mem_by_both(&vram);
 	run(vpfn_mem_copy(&first, 7, &vram, 4095, SCATTERED - 4099));
-	check_by_both(&first);
+	vpfn_assert_mem_by_both(&first);
 	run(vpfn_mem_fill(&first, WORD, SCATTERED - 2 * WORD, 0x31415926));
 	run(vpfn_mem_crc(&first, SCATTERED - WORD, &second, 3, SCATTERED - 5));
-	check_by_both(&first);
-	check(&second);
+	vpfn_assert_mem_by_both(&first);
+	vpfn_assert_mem(&second);
 	vpfn_mem_destroy(&vram);
 	vpfn_mem_destroy(&second);
 	vpfn_mem_destroy(&first);
@@ -393,7 +383,7 @@ static void test_evicted(void)
 	run(vpfn_mem_copy(&mem, VPFN_PAGE, &mem, 17, 2049));
 	igt_assert_eq(vpfn_bo_placement(fd, &mem.bo, &placement), 0);
 	igt_assert_eq(placement, VRAM);
-	check_by_both(&mem);
+	vpfn_assert_mem_by_both(&mem);
 	vpfn_mem_destroy(&mem);
 }
 

@@ -38,11 +38,6 @@ static void import(int file, const struct vpfn_mem *other, struct vpfn_mem *mem)
 	igt_assert_eq(vpfn_mem_import(file, other, mem), 0);
 }
 
-static void check(const struct vpfn_mem *mem)
-{
-	igt_assert_eq_u64(vpfn_mem_check(mem), mem->bo.size);
-}
-
 static int submit_syncs(int file, struct drm_vpfn_cmd cmd,
 			const struct drm_vpfn_sync *in, unsigned int num_in,
 			const struct drm_vpfn_sync *out, unsigned int num_out)
@@ -82,16 +77,16 @@ static void test_in(void)
 	/* The second job has nothing to wait for but the first. */
 	vpfn_assert_waits(file, out);
 	vpfn_assert_waits(file, later);
-	check(&first);
-	check(&second);
+	vpfn_assert_mem(&first);
+	vpfn_assert_mem(&second);
 
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
 	vpfn_finish(file, out);
 	vpfn_mem_fill(&first, 0, SIZE, 0x11);
-	check(&first);
+	vpfn_assert_mem(&first);
 	vpfn_finish(file, later);
 	vpfn_mem_fill(&second, 0, SIZE, 0x22);
-	check(&second);
+	vpfn_assert_mem(&second);
 	vpfn_gate_remove(&gate);
 	close(file);
 }
@@ -117,12 +112,12 @@ static void test_in_all(void)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(order); i++) {
 		vpfn_assert_waits(file, out.handle);
-		check(&mem);
+		vpfn_assert_mem(&mem);
 		igt_assert_eq(vpfn_gate_open(&gates[order[i]]), 0);
 	}
 	vpfn_finish(file, out.handle);
 	vpfn_mem_fill(&mem, 0, SIZE, 0x33);
-	check(&mem);
+	vpfn_assert_mem(&mem);
 	for (unsigned int i = 0; i < ARRAY_SIZE(gates); i++)
 		vpfn_gate_remove(&gates[i]);
 	close(file);
@@ -147,8 +142,8 @@ static void test_in_failed(void)
 	vpfn_gate_remove(&gate);
 	vpfn_finish(file, out);
 	vpfn_finish(file, later);
-	check(&mem);
-	check(&other);
+	vpfn_assert_mem(&mem);
+	vpfn_assert_mem(&other);
 	close(file);
 }
 
@@ -178,7 +173,7 @@ static void test_out(void)
 		igt_assert_eq(drmSyncobjQuery(file, &out[i].handle, &point, 1), 0);
 		igt_assert_eq_u64(point, 0);
 	}
-	check(&mem);
+	vpfn_assert_mem(&mem);
 
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
 	vpfn_mem_fill(&mem, 0, SIZE, 0x77);
@@ -187,11 +182,11 @@ static void test_out(void)
 
 		if (!out[i].point) {
 			vpfn_finish(file, sync);
-			check(&mem);
+			vpfn_assert_mem(&mem);
 			continue;
 		}
 		igt_assert_eq(vpfn_point_status(file, sync, out[i].point, VPFN_LONG_NS), 0);
-		check(&mem);
+		vpfn_assert_mem(&mem);
 		igt_assert_eq(drmSyncobjQuery(file, &out[i].handle, &point, 1), 0);
 		igt_assert_eq_u64(point, out[i].point);
 	}
@@ -234,7 +229,7 @@ static void test_timeline(void)
 
 	vpfn_let_engine_pass();
 	for (unsigned int i = 0; i < ARRAY_SIZE(mem); i++)
-		check(&mem[i]);
+		vpfn_assert_mem(&mem[i]);
 	igt_assert_eq(drmSyncobjQuery(mem[0].fd, &timeline[0], &point, 1), 0);
 	igt_assert_eq_u64(point, 0);
 
@@ -242,7 +237,7 @@ static void test_timeline(void)
 	igt_assert_eq(vpfn_point_status(mem[0].fd, timeline[0], 3, VPFN_LONG_NS), 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(mem); i++) {
 		vpfn_mem_fill(&mem[i], 0, SIZE, i);
-		check(&mem[i]);
+		vpfn_assert_mem(&mem[i]);
 		close(mem[i].fd);
 	}
 	vpfn_gate_remove(&gate);
@@ -302,7 +297,7 @@ static void test_wait_before_submit(void)
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
 	igt_assert_eq(vpfn_worker_finish(&waiter), 0);
 	vpfn_mem_fill(&mem, 0, SIZE, 0x88);
-	check(&mem);
+	vpfn_assert_mem(&mem);
 	vpfn_gate_remove(&gate);
 	close(file);
 }
@@ -345,7 +340,7 @@ static void test_wait_time(void)
 
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
 	igt_assert_eq(vpfn_bo_wait(file, &mem.bo, 0, INT64_MAX), 0);
-	check(&mem);
+	vpfn_assert_mem(&mem);
 	vpfn_finish(file, out);
 	igt_assert_eq(poll_bo(&mem, 0), 0);
 	vpfn_gate_remove(&gate);
@@ -400,7 +395,7 @@ static void test_wait_signal(void)
 	igt_assert(!vpfn_thread_is_done(&waiter));
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
 	igt_assert_eq(vpfn_worker_finish(&waiter), 0);
-	check(&mem);
+	vpfn_assert_mem(&mem);
 
 	signal(SIGUSR1, SIG_DFL);
 	vpfn_gate_remove(&gate);
@@ -446,7 +441,7 @@ static void test_write_read(struct pair *pair)
 	read = vpfn_start(pair->b, vpfn_cmd_copy(&pair->yb.bo, 0, &pair->xb.bo, 0, SIZE), NULL);
 	vpfn_assert_waits(pair->a, written);
 	vpfn_assert_waits(pair->b, read);
-	check(&pair->yb);
+	vpfn_assert_mem(&pair->yb);
 	igt_assert_eq(poll_bo(&pair->xb, DRM_VPFN_WAIT_WRITERS), -ETIME);
 	igt_assert_eq(poll_bo(&pair->yb, DRM_VPFN_WAIT_WRITERS), -ETIME);
 
@@ -454,8 +449,8 @@ static void test_write_read(struct pair *pair)
 	vpfn_finish(pair->b, read);
 	vpfn_mem_fill(&pair->xb, 0, SIZE, 0x12);
 	vpfn_mem_copy(&pair->yb, 0, &pair->xb, 0, SIZE);
-	check(&pair->yb);
-	check(&pair->xb);
+	vpfn_assert_mem(&pair->yb);
+	vpfn_assert_mem(&pair->xb);
 }
 
 static void test_read_write(struct pair *pair)
@@ -467,15 +462,15 @@ static void test_read_write(struct pair *pair)
 	written = vpfn_start(pair->b, vpfn_cmd_fill(&pair->xb.bo, 0, SIZE, 0x34), NULL);
 	vpfn_assert_waits(pair->a, read);
 	vpfn_assert_waits(pair->b, written);
-	check(&pair->xa);
+	vpfn_assert_mem(&pair->xa);
 
 	igt_assert_eq(vpfn_gate_open(&pair->gate), 0);
 	vpfn_finish(pair->b, written);
 	vpfn_finish(pair->a, read);
 	vpfn_mem_copy(&pair->ya, 0, &pair->xa, 0, SIZE);
-	check(&pair->ya);
+	vpfn_assert_mem(&pair->ya);
 	vpfn_mem_fill(&pair->xb, 0, SIZE, 0x34);
-	check(&pair->xb);
+	vpfn_assert_mem(&pair->xb);
 }
 
 static void test_write_write(struct pair *pair)
@@ -485,14 +480,14 @@ static void test_write_write(struct pair *pair)
 	first = vpfn_start(pair->a, vpfn_cmd_fill(&pair->xa.bo, 0, SIZE, 0x56), &pair->gate);
 	second = vpfn_start(pair->b, vpfn_cmd_fill(&pair->xb.bo, 0, SIZE / 2, 0x78), NULL);
 	vpfn_assert_waits(pair->b, second);
-	check(&pair->xa);
+	vpfn_assert_mem(&pair->xa);
 
 	igt_assert_eq(vpfn_gate_open(&pair->gate), 0);
 	vpfn_finish(pair->b, second);
 	vpfn_finish(pair->a, first);
 	vpfn_mem_fill(&pair->xa, 0, SIZE, 0x56);
 	vpfn_mem_fill(&pair->xa, 0, SIZE / 2, 0x78);
-	check(&pair->xa);
+	vpfn_assert_mem(&pair->xa);
 }
 
 /* The checksum is what this job writes; no other job has to wait for the buffer that it reads. */
@@ -512,9 +507,9 @@ static void test_checksum_write(struct pair *pair)
 	vpfn_finish(pair->b, written);
 	vpfn_finish(pair->a, summed);
 	vpfn_mem_crc(&pair->ya, 0, &pair->xa, 0, SIZE);
-	check(&pair->ya);
+	vpfn_assert_mem(&pair->ya);
 	vpfn_mem_fill(&pair->xb, 0, SIZE, 0x9a);
-	check(&pair->xb);
+	vpfn_assert_mem(&pair->xb);
 }
 
 /* Readers do not wait for each other. */
@@ -526,16 +521,16 @@ static void test_read_read(struct pair *pair)
 			  &pair->gate);
 	read = vpfn_start(pair->b, vpfn_mem_copy(&pair->yb, 0, &pair->xb, 0, SIZE), NULL);
 	vpfn_finish(pair->b, read);
-	check(&pair->yb);
+	vpfn_assert_mem(&pair->yb);
 	vpfn_assert_waits(pair->a, held);
-	check(&pair->ya);
+	vpfn_assert_mem(&pair->ya);
 	igt_assert_eq(poll_bo(&pair->xb, DRM_VPFN_WAIT_WRITERS), 0);
 	igt_assert_eq(poll_bo(&pair->xb, 0), -ETIME);
 
 	igt_assert_eq(vpfn_gate_open(&pair->gate), 0);
 	vpfn_finish(pair->a, held);
 	vpfn_mem_copy(&pair->ya, 0, &pair->xa, 0, SIZE);
-	check(&pair->ya);
+	vpfn_assert_mem(&pair->ya);
 }
 
 /* Nor do jobs without a common buffer. */
@@ -545,10 +540,10 @@ static void test_apart(struct pair *pair)
 
 	held = vpfn_start(pair->a, vpfn_cmd_fill(&pair->xa.bo, 0, SIZE, 0xbc), &pair->gate);
 	vpfn_finish(pair->b, vpfn_start(pair->b, vpfn_mem_fill(&pair->yb, 0, SIZE, 0xde), NULL));
-	check(&pair->yb);
+	vpfn_assert_mem(&pair->yb);
 	igt_assert_eq(poll_bo(&pair->yb, 0), 0);
 	vpfn_assert_waits(pair->a, held);
-	check(&pair->xa);
+	vpfn_assert_mem(&pair->xa);
 
 	igt_assert_eq(vpfn_gate_open(&pair->gate), 0);
 	vpfn_finish(pair->a, held);

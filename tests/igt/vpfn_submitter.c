@@ -40,11 +40,6 @@ static void import(int file, const struct vpfn_mem *other, struct vpfn_mem *mem)
 	igt_assert_eq(vpfn_mem_import(file, other, mem), 0);
 }
 
-static void check(const struct vpfn_mem *mem)
-{
-	igt_assert_eq_u64(vpfn_mem_check(mem), mem->bo.size);
-}
-
 /* A job has what it needs, once it is submitted. */
 static void test_close_handles(void)
 {
@@ -66,7 +61,7 @@ static void test_close_handles(void)
 
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
 	igt_assert_eq(vpfn_sync_file_status(out_file, VPFN_LONG_NS), 0);
-	check(&dst);
+	vpfn_assert_mem(&dst);
 	munmap(dst.map, SIZE);
 	close(out_file);
 	vpfn_gate_remove(&gate);
@@ -114,14 +109,14 @@ static void test_close_file(void)
 		igt_assert_eq(vpfn_sync_file_status(out_files[i], VPFN_LONG_NS), -ESRCH);
 		close(out_files[i]);
 	}
-	check(&shared);
+	vpfn_assert_mem(&shared);
 	igt_assert_eq(vpfn_bo_wait(other, &shared.bo, 0, VPFN_LONG_NS), 0);
 	igt_assert_eq(vpfn_bo_wait(other, &mine.bo, 0, VPFN_LONG_NS), 0);
 
 	/* What remains works. */
 	vpfn_finish(other, vpfn_start(other, vpfn_mem_fill(&shared, 0, SIZE, 0xcc), NULL));
 	vpfn_finish(other, vpfn_start(other, vpfn_mem_copy(&mine, 0, &shared, 0, SIZE), NULL));
-	check(&mine);
+	vpfn_assert_mem(&mine);
 	vpfn_gate_remove(&gate);
 	close(other);
 }
@@ -183,8 +178,8 @@ static void test_fork_killed(void)
 	vpfn_finish(file, before);
 	vpfn_finish(file, out);
 	vpfn_finish(file, after);
-	check(&mem);
-	check(&other);
+	vpfn_assert_mem(&mem);
+	vpfn_assert_mem(&other);
 	vpfn_gate_remove(&gate);
 	close(file);
 }
@@ -201,12 +196,12 @@ static void test_fork(void)
 
 		igt_fork(child, 1) {
 			igt_assert_eq(vpfn_run(file, &cmd, 1), 0);
-			check(&mem);
+			vpfn_assert_mem(&mem);
 		}
 		igt_waitchildren();
 		cmd = vpfn_mem_copy(&mem, 32 * VPFN_PAGE + i, &mem, i * VPFN_PAGE, VPFN_PAGE);
 		igt_assert_eq(vpfn_run(file, &cmd, 1), 0);
-		check(&mem);
+		vpfn_assert_mem(&mem);
 	}
 	close(file);
 }
@@ -240,9 +235,9 @@ static void test_killed(void)
 
 	igt_assert_eq(vpfn_gate_open(&gate), 0);
 	igt_assert_eq(vpfn_sync_file_status(out_file, VPFN_LONG_NS), -ESRCH);
-	check(&shared);
+	vpfn_assert_mem(&shared);
 	vpfn_finish(other, vpfn_start(other, vpfn_mem_fill(&shared, 0, SIZE, 0x30), NULL));
-	check(&shared);
+	vpfn_assert_mem(&shared);
 	close(out_file);
 	vpfn_gate_remove(&gate);
 	close(other);
