@@ -449,8 +449,8 @@ static void test_lost_queued(struct scene *scene)
 	for (unsigned int i = 0; i < JOBS; i++) {
 		uint64_t at = i * VPFN_PAGE;
 
-		mine[i] = vpfn_start(scene->a, vpfn_mem_copy(&scene->mine, at, &scene->vram, i, 4000),
-				     NULL);
+		mine[i] = vpfn_start(scene->a,
+				     vpfn_mem_copy(&scene->mine, at, &scene->vram, i, 4000), NULL);
 		theirs[i] = vpfn_start(scene->b, vpfn_mem_fill(&scene->theirs, at, VPFN_PAGE, i),
 				       NULL);
 	}
