@@ -46,7 +46,7 @@ endif
 
 # Helpers that know IGT are the tests' alone.
 IGT_HELPERS := $(notdir $(shell grep -l '"igt.h"' $(HELPERS:%=$(IGT)/%)))
-DEMO_HELPERS := $(filter-out $(IGT_HELPERS),$(HELPERS))
+DEMO_HELPERS := $(filter-out $(IGT_HELPERS) vpfn_mm_fuzz_%,$(HELPERS))
 
 # -B puts the guest's start files and libraries before those of the host's compiler.
 # The warnings are IGT's. -Wno-clobbered, since the blocks of a test are loops around sigsetjmp().

@@ -394,7 +394,7 @@ static int remap_pages(const struct vpfn_target *target, const void *arg)
 
 	offset = vma.offset + ((uintptr_t)target->addr - vma.start);
 	err = vpfn_answer_of(syscall(SYS_remap_file_pages, target->addr, LEN, 0,
-				    offset / VPFN_PAGE, 0));
+				     offset / VPFN_PAGE, 0));
 	if (err)
 		return vpfn_signal_of(target->addr, VPFN_READ) == SIGSEGV ? err : -EPROTO;
 	return vpfn_target_matches(target, before);
