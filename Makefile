@@ -27,7 +27,7 @@ check:
 
 ## check-quick: the device, KUnit, the mapping, O_DIRECT, get_user_pages; results in out/check/
 check-quick:
-	vm/check.sh --tests '^qtest@|^igt@vpfn_(kunit|mmap|direct_io|gup)@'
+	vm/check.sh --tests '^qtest@|^igt@vpfn_(kunit|gem|mmap|split|direct_io|gup)@'
 
 ## coverage: run all tests with a driver that counts its lines; results in out/coverage/
 coverage:

@@ -162,7 +162,7 @@ accelerator() {
 		# memory regions, and QEMU 10.0 flushes it only after the table has changed
 		# (system/physmem.c: iotlb_to_section(), tcg_commit()). While one thread maps or
 		# unmaps a BAR, an access in another thread may reach the wrong device: in
-		# vpfn_lifecycle@sleep QEMU ended once by the assertion of msix_table_mmio_write().
+		# vpfn_suspend@sleep QEMU ended once by the assertion of msix_table_mmio_write().
 		echo "tcg,thread=$([ -n "$iommu$hotplug" ] && echo single || echo multi)"
 	fi
 }

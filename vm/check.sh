@@ -14,7 +14,7 @@
 # exit codes: 0 all is as listed; 1 a test failed, or the kernel said what is not listed, or a VM
 # did not end well; 2 nothing was judged, because a build failed
 # VPFN_STORM_SECONDS, VPFN_MM_FUZZ_SECONDS: how long vpfn_storm and each subtest of
-# vpfn_mm_fuzz run, if not the usual time; VPFN_RACE_MOVES: how often vpfn_move@fault-race moves
+# vpfn_mm_fuzz run, if not the usual time; VPFN_RACE_MOVES: how often vpfn_race@fault-race moves
 # its buffer, if not as often as usual; VPFN_STORM_SEED, VPFN_MM_FUZZ_SEED: what they printed,
 # to have the same choices again
 

@@ -45,7 +45,8 @@ $(error cannot read vpfn_progs and vpfn_helpers from $(MESON))
 endif
 
 # Helpers that know IGT are the tests' alone.
-DEMO_HELPERS := $(filter-out vpfn_arena.c vpfn_stage.c vpfn_trace.c vpfn_view.c,$(HELPERS))
+IGT_HELPERS := $(notdir $(shell grep -l '"igt.h"' $(HELPERS:%=$(IGT)/%)))
+DEMO_HELPERS := $(filter-out $(IGT_HELPERS) vpfn_mm_fuzz_%,$(HELPERS))
 
 # -B puts the guest's start files and libraries before those of the host's compiler.
 # The warnings are IGT's. -Wno-clobbered, since the blocks of a test are loops around sigsetjmp().

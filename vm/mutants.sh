@@ -16,8 +16,8 @@ driver=drivers/gpu/drm/vpfn
 # What the guest gets: a directory for each mutant with its module and the list of its tests
 drivers=$dir/drivers/mutants
 unbroken=unbroken
-all_tests=(mmap rules direct_io memory evict move place prime submit queue waits bounds alloc gone
-	lifecycle kunit)
+all_tests=(gem mmap split rules direct_io memory evict move race place prime interop p2p p2p_move p2p_unplug submit
+	cmds queue waits bounds alloc gone unbind probe unplug reset suspend kunit)
 
 # select_mutants GLOB...: their names
 select_mutants() {

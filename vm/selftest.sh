@@ -17,7 +17,7 @@ copy_source() {
 
 	rm -rf "$source"
 	mkdir -p "$source/vm" "$source/drivers/gpu/drm"
-	cp -a "$top"/{tests,demo,include} "$source"
+	cp -a "$top"/{tests,demo,bench,include} "$source"
 	cp -a "$top/drivers/gpu/drm/vpfn" "$source/drivers/gpu/drm"
 	cp -a "$top/vm/guest-programs.mk" "$source/vm"
 	cp -a "$top/vm/selftest/vpfn_blind.c" "$source/tests/igt"
@@ -93,7 +93,7 @@ kernel=$("$top/vm/linux.sh" debug)
 copy_source
 copy_lists
 damaged_kernel "$kernel/bzImage" >"$dir/damaged-kernel"
-create='vpfn_mmap@create-bad'
+create='vpfn_gem@create-bad'
 storm=$source/tests/igt/vpfn_storm.c
 
 expect pass nothing-broken '^[1-9][0-9]* passed, 0 failed, 0 skipped$' -- --tests "$create"
@@ -107,8 +107,8 @@ expect fail missing-device '^fail: vm@first: .*exit code 3' -- --tests "$create"
 expect fail never-boots '^fail: vm@first: the VM never booted: no user space' -- \
 	--tests "$create" --image "$dir/damaged-kernel"
 expect pass wrong-address '^[1-9][0-9]* passed, 0 failed, 0 skipped$' -- --tests vpfn_blind
-edit "$source/tests/igt/vpfn_mmap.c" 's/^\tigt_assert_eq(create_err(0, 0), -EINVAL);/\tigt_assert_eq(create_err(0, 0), 0);/'
-expect fail assertion-turned-round '^fail: igt@vpfn_mmap@create-bad.*: tests/igt/vpfn_mmap.c:[0-9]+: Failed assertion: ' -- \
+edit "$source/tests/igt/vpfn_gem.c" 's/^\tigt_assert_eq(create_err(0, 0), -EINVAL);/\tigt_assert_eq(create_err(0, 0), 0);/'
+expect fail assertion-turned-round '^fail: igt@vpfn_gem@create-bad.*: tests/igt/vpfn_gem.c:[0-9]+: Failed assertion: ' -- \
 	--tests "$create"
 edit "$storm" 's/^\t\ttest_storm(TIMES/\t\ttest_storm(system("echo \x27<4>a warning\x27 >\/dev\/kmsg") + TIMES/'
 expect fail kexec-that-warns '^dmesg-warn: vm@kexec: the kernel said: a warning' -- --tests vm@kexec

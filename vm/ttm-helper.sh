@@ -12,7 +12,7 @@ patches=$top/patches/linux/rfc-ttm
 modules=(ttm/ttm.ko drm_ttm_helper.ko qxl/qxl.ko vpfn/vpfn.ko vpfn/tests/vpfn-kunit-tests.ko)
 # What does not work before
 about="access-past-end access-read-only leaf-system leaf-vram"
-vpfn_tests='vpfn_(mmap|mm_fuzz|direct_io|evict|move)@|vpfn_lifecycle@mapped'
+vpfn_tests='vpfn_(mmap|split|mm_fuzz|direct_io|evict|move|race)@|vpfn_unbind@mapped'
 
 # The patched tree shares its other files with the one that it is made from: patch replaces
 # files, and does not write into them.

@@ -18,6 +18,7 @@
 #include "vpfn_bo.h"
 #include "vpfn_card.h"
 #include "vpfn_cgroup.h"
+#include "vpfn_client.h"
 #include "vpfn_gate.h"
 #include "vpfn_host.h"
 #include "vpfn_job.h"
@@ -40,22 +41,6 @@ IGT_TEST_DESCRIPTION("Bounds of what a client of vpfn takes from the machine and
 static const struct drm_vpfn_cmd nop = { .op = DRM_VPFN_CMD_NOP };
 
 static char name[VPFN_PCI_NAME];
-
-static int open_client(void)
-{
-	int fd = vpfn_open(O_RDWR);
-
-	igt_assert_lte(0, fd);
-	return fd;
-}
-
-static void make_gate(struct vpfn_gate *gate)
-{
-	int err = vpfn_gate_make(gate);
-
-	igt_require_f(err != -ENOENT, "no fences for tests: the kernel lacks CONFIG_SW_SYNC\n");
-	igt_assert_eq(err, 0);
-}
 
 /* Submits a job; the file of its fence outlives the client. */
 static int start(int fd, const struct drm_vpfn_cmd *cmds, unsigned int count, uint32_t in)
@@ -92,7 +77,7 @@ static void close_files(void)
 static void add_others_nop(int fd)
 {
 	(void)fd;
-	files[num_files] = open_client();
+	files[num_files] = vpfn_client_open();
 	igt_assert_eq(vpfn_submit(files[num_files++], &nop, 1, 0, 0), 0);
 }
 
@@ -133,7 +118,7 @@ static void heal_at_exit(int sig)
 
 static void test_hang(void (*add)(int fd))
 {
-	int guilty, fd = open_client(), status = -EBUSY;
+	int guilty, fd = vpfn_client_open(), status = -EBUSY;
 	struct drm_vpfn_cmd fill;
 	struct vpfn_bo bo;
 	bool hangs;
@@ -344,7 +329,7 @@ static struct client *start_client(int (*run)(void *arg), unsigned int max_jobs,
 	client->no_large_pages = no_large_pages;
 	vpfn_children_end();
 	make_group();
-	make_gate(&client->gate);
+	vpfn_require_gate(&client->gate);
 	client->max_jobs = max_jobs;
 	igt_assert_eq(vpfn_child_start(&client->child, run, client), 0);
 	return client;
@@ -400,7 +385,7 @@ static bool has_stopped_or_is_told(const void *arg)
 static void test_job_bound(void)
 {
 	struct client *client = start_client(run_client, GROUP_SIZE / JOB_SIZE, false);
-	int fd = open_client();
+	int fd = vpfn_client_open();
 	char limit[24];
 
 	snprintf(limit, sizeof(limit), "%llu", GROUP_SIZE);
@@ -511,7 +496,7 @@ static uint64_t create_untouched(int fd)
 
 static void check_client(uint32_t placement)
 {
-	int fd = open_client();
+	int fd = vpfn_client_open();
 	struct vpfn_bo bo;
 	void *map;
 	int err;
@@ -534,7 +519,7 @@ static void check_others(void)
 
 static void check_evict(void)
 {
-	int fd = open_client();
+	int fd = vpfn_client_open();
 	uint32_t placement;
 	struct vpfn_bo bo;
 
@@ -548,7 +533,7 @@ static void check_evict(void)
 
 static void check_sleep(void)
 {
-	int fd = open_client();
+	int fd = vpfn_client_open();
 	struct vpfn_bo bo;
 	void *map;
 	int err;
@@ -580,7 +565,7 @@ static void test_untouched(void (*check)(void))
 	/* A test before this one may have failed. */
 	close(fd);
 	check();
-	fd = open_client();
+	fd = vpfn_client_open();
 	igt_assert(create_untouched(fd));
 	check();
 	close(fd);

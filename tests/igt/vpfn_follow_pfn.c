@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * A special entry has a pfn and no page: a consumer cannot take a reference to it. Some users of
- * memory follow the entry all the same, take the pfn, and let others have at it: a virtual
- * machine, or a device behind an IOMMU. They get the right bytes; the question is what they get
- * once the buffer has moved.
+ * memory follow the entry all the same, and give the pfn to a virtual machine or to a device behind
+ * an IOMMU. They get the right bytes; the question is what they get once the buffer has moved.
  *
  * KVM (hva_to_pfn_remapped()) has an MMU notifier: its entries go when the driver zaps those of
  * the process. VFIO's type1 (follow_fault_pfn()) has none: what the IOMMU maps stays what it is
@@ -24,279 +23,40 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-#include <xf86drm.h>
 
 #include "igt.h"
+#include "vpfn_bo.h"
 #include "vpfn_card.h"
+#include "vpfn_client.h"
+#include "vpfn_follower.h"
 #include "vpfn_gate.h"
 #include "vpfn_guest.h"
 #include "vpfn_job.h"
+#include "vpfn_leaf.h"
+#include "vpfn_pattern.h"
 #include "vpfn_stage.h"
+#include "vpfn_target.h"
 #include "vpfn_thread.h"
 #include "vpfn_vfio.h"
+#include "vpfn_view.h"
 
 IGT_TEST_DESCRIPTION("Virtual machines and IOMMUs that follow special page-table entries.");
 
 #define MATRIX		"vpfn_follow_pfn"
 
-/* What a device is told of its memory: below 4 GiB is the place for interrupts. */
-#define DMA_ASIDE	0x100000
-#define DMA_FREE	0x100000000
-
-/* Patterns, each of which is in one place at a time. */
-enum {
-	OWN = 0xf0110,
-	WRITTEN,
-	OTHER,
-};
-
 static int fd = -1;
 static struct vpfn_stage stage;
-static struct vpfn_vfio vfio = { .container = -1, .group = -1, .device = -1 };
-static struct vpfn_guest guest = { .kvm = -1, .vm = -1, .vcpu = -1 };
-static char card[VPFN_PCI_NAME];
-static char *dma_aside;
 
-/**
- * struct follower - who follows special entries
- * @name: as subtests have it
- * @on_system: its result on system memory behind special entries
- * @on_read_only: its result of a write where the mapping allows none, while the leaf is there
- * @on_tracked: its result where the mapping allows it, but the leaf does not yet
- * @stale: whether it goes on to use memory that the buffer has left
- * @by_leaf: whether it tells the size of the entries that it has made
- * @aside: where it has ordinary memory
- * @free: where it has none, and takes a mapping of any size
- * @require: skips if this machine has none
- * @open: opens it; @close closes it
- * @memory: what is at @aside
- * @map: gives it memory at @free, to read and perhaps to write; returns its result
- * @copy: makes it copy between two of its addresses; returns its result
- */
-struct follower {
-	const char *name;
-	int on_system;
-	int on_read_only;
-	int on_tracked;
-	bool stale;
-	bool by_leaf;
-	uint64_t aside;
-	uint64_t free;
-	void (*require)(void);
-	int (*open)(void);
-	void (*close)(void);
-	char *(*memory)(void);
-	int (*map)(void *addr, uint64_t len, bool write);
-	int (*copy)(uint64_t dst, uint64_t src);
-};
-
-static void dma_close(void)
-{
-	vpfn_vfio_close(&vfio);
-	if (dma_aside)
-		munmap(dma_aside, VPFN_TARGET_LEN);
-	dma_aside = NULL;
-}
-
-/* What a test that failed has left. */
-static void close_all(void)
-{
-	if (guest.memory)
-		vpfn_guest_close(&guest);
-	dma_close();
-}
-
-static void give_card_back(int sig)
-{
-	(void)sig;
-	close_all();
-	vpfn_vfio_unbind(card);
-}
-
-/* The second card, once and for all: the first caller takes it from its driver. */
-static void require_dma(void)
-{
-	char name[VPFN_PCI_NAME];
-	int small;
-
-	if (card[0])
-		return;
-	small = vpfn_open_small(O_RDWR);
-	igt_require_f(small >= 0, "no second card, whose memory is not all visible\n");
-	igt_assert_eq(vpfn_card_name(small, name), 0);
-	close(small);
-	igt_require_f(!vpfn_vfio_bind(name),
-		      "no IOMMU, or no vfio (CONFIG_VFIO_PCI, CONFIG_IOMMUFD)\n");
-	memcpy(card, name, sizeof(card));
-	igt_install_exit_handler(give_card_back);
-}
-
-static void require_kvm(void)
-{
-	igt_require_f(!vpfn_guest_available(), "no KVM\n");
-}
-
-static int dma_open(enum vpfn_vfio_by by)
-{
-	void *aside;
-	int err;
-
-	err = vpfn_vfio_open(card, by, &vfio);
-	if (err)
-		return err;
-	aside = mmap(NULL, VPFN_TARGET_LEN, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	igt_assert(aside != MAP_FAILED);
-	dma_aside = aside;
-	return vpfn_vfio_map(&vfio, DMA_ASIDE, aside, VPFN_TARGET_LEN, true);
-}
-
-static int type1_open(void)
-{
-	return dma_open(VPFN_VFIO_TYPE1);
-}
-
-static int iommufd_open(void)
-{
-	return dma_open(VPFN_VFIO_IOMMUFD);
-}
-
-static char *dma_memory(void)
-{
-	return dma_aside;
-}
-
-static int dma_map(void *addr, uint64_t len, bool write)
-{
-	return vpfn_vfio_map(&vfio, DMA_FREE, addr, len, write);
-}
-
-static int dma_copy(uint64_t dst, uint64_t src)
-{
-	return vpfn_vfio_copy(&vfio, dst, src, VPFN_TARGET_LEN);
-}
-
-static int kvm_open(void)
-{
-	return vpfn_guest_open(&guest);
-}
-
-static void kvm_close(void)
-{
-	vpfn_guest_close(&guest);
-}
-
-static char *kvm_memory(void)
-{
-	return guest.aside;
-}
-
-static int kvm_map(void *addr, uint64_t len, bool write)
-{
-	return vpfn_guest_map(&guest, VPFN_GUEST_FREE, addr, len, write);
-}
-
-static int kvm_copy(uint64_t dst, uint64_t src)
-{
-	return vpfn_guest_copy(&guest, dst, src, VPFN_TARGET_LEN);
-}
-
-static const struct follower type1 = {
-	.name = "type1",
-	/* vaddr_get_pfns() takes a pfn that has a page for one that get_user_pages() refused. */
-	.on_system = -EFAULT,
-	.on_read_only = -EFAULT,
-	/* follow_fault_pfn() faults for a leaf that is missing, not for one that is read-only. */
-	.on_tracked = -EFAULT,
-	.stale = true,
-	.aside = DMA_ASIDE,
-	.free = DMA_FREE,
-	.require = require_dma,
-	.open = type1_open,
-	.close = dma_close,
-	.memory = dma_memory,
-	.map = dma_map,
-	.copy = dma_copy,
-};
-
-static const struct follower kvm = {
-	.name = "kvm",
-	/* What it cannot map to be written it emulates, as if it were a device's register. */
-	.on_read_only = -ENXIO,
-	.by_leaf = true,
-	.aside = VPFN_GUEST_ASIDE,
-	.free = VPFN_GUEST_FREE,
-	.require = require_kvm,
-	.open = kvm_open,
-	.close = kvm_close,
-	.memory = kvm_memory,
-	.map = kvm_map,
-	.copy = kvm_copy,
-};
-
-static const struct follower iommufd = {
-	.name = "iommufd",
-	.aside = DMA_ASIDE,
-	.free = DMA_FREE,
-	.require = require_dma,
-	.open = iommufd_open,
-	.close = dma_close,
-	.memory = dma_memory,
-	.map = dma_map,
-	.copy = dma_copy,
-};
-
-static void open_follower(const struct follower *follower)
-{
-	close_all();
-	igt_assert_eq(follower->open(), 0);
-}
-
-/*
- * Its result of a read at @at, where the pattern of @seed must be. The bytes come into ordinary
- * memory that had none of them.
- */
-static int see(const struct follower *follower, uint64_t at, uint64_t seed)
-{
-	char expected[VPFN_TARGET_LEN] __attribute__((aligned(8)));
-	int err;
-
-	vpfn_target_pattern(seed, expected);
-	memset(follower->memory(), 0, VPFN_TARGET_LEN);
-	err = follower->copy(follower->aside, at);
-	if (err)
-		return err;
-	return memcmp(follower->memory(), expected, VPFN_TARGET_LEN) ? -EBADMSG : 0;
-}
-
-/* Its result of a write of the pattern of @seed. The caller checks the bytes. */
-static int put(const struct follower *follower, uint64_t at, uint64_t seed)
-{
-	vpfn_target_pattern(seed, follower->memory());
-	return follower->copy(at, follower->aside);
-}
-
-/* Its result when it reads the target, which has a new pattern, and writes it, at @at. */
-static int follow(const struct follower *follower, const struct vpfn_target *target, uint64_t at)
-{
-	int err;
-
-	igt_assert_eq(vpfn_target_fill(target, OWN), 0);
-	err = see(follower, at, OWN) ?: put(follower, at, WRITTEN);
-	return err ?: vpfn_target_check(target, WRITTEN);
-}
-
-static void assert_ordinary(const struct follower *follower)
+static void assert_ordinary(const struct vpfn_follower *follower)
 {
 	struct vpfn_target ordinary;
 	int answer;
 
-	open_follower(follower);
+	vpfn_follower_open(follower);
 	igt_assert_eq(vpfn_target_anonymous(&ordinary), 0);
 	answer = follower->map(ordinary.addr, VPFN_TARGET_LEN, true) ?:
-		 follow(follower, &ordinary, follower->free);
+		 vpfn_follower_check(follower, &ordinary, follower->free);
 	vpfn_matrix_cell(MATRIX, follower->name, "ordinary", vpfn_answer_name(answer));
 	follower->close();
 	vpfn_target_free(&ordinary);
@@ -304,14 +64,14 @@ static void assert_ordinary(const struct follower *follower)
 }
 
 /* Of the sizes above a page it has that of the leaf, and no other. */
-static void assert_followed_by(const struct follower *follower, enum vpfn_level level)
+static void assert_followed_by(const struct vpfn_follower *follower, enum vpfn_level level)
 {
 	long count;
 
 	if (!follower->by_leaf)
 		return;
 	for (enum vpfn_level other = VPFN_PMD; other <= VPFN_PUD; other++) {
-		igt_assert_eq(vpfn_guest_leaves(&guest, other, &count), 0);
+		igt_assert_eq(vpfn_guest_leaves(&vpfn_follower_guest, other, &count), 0);
 		igt_assert_f((count > 0) == (other == level), "%s has %ld entries of a %s\n",
 			     follower->name, count, vpfn_level_name(other));
 	}
@@ -326,7 +86,7 @@ static void assert_around(const struct vpfn_view *view)
 }
 
 /* The rows of what is asked beside the first question. */
-static void add_cell(const struct follower *follower, const char *what,
+static void add_cell(const struct vpfn_follower *follower, const char *what,
 		     const struct vpfn_place *place, const char *answer)
 {
 	char row[64];
@@ -341,22 +101,23 @@ static bool is_system(const struct vpfn_place *place)
 }
 
 /* All of a mapping, at an address that is as aligned as the mapping's. */
-static void test_place(const struct follower *follower, int on_vram, int on_system,
+static void test_place(const struct vpfn_follower *follower, int on_vram, int on_system,
 		       struct vpfn_scene *scene)
 {
 	const struct vpfn_view *view = &scene->view;
 	int expected = is_system(scene->place) ? on_system : on_vram, answer;
 
-	open_follower(follower);
-	igt_assert_eq(vpfn_target_fill(&scene->target, OTHER), 0);
+	vpfn_follower_open(follower);
+	igt_assert_eq(vpfn_target_fill(&scene->target, VPFN_OTHER), 0);
 	answer = follower->map(view->map, view->bo.size, true);
 	if (!answer)
-		answer = follow(follower, &scene->target, follower->free + vpfn_view_inside(view));
+		answer = vpfn_follower_check(follower, &scene->target,
+					     follower->free + vpfn_view_inside(view));
 	vpfn_matrix_cell(MATRIX, follower->name, scene->place->name, vpfn_answer_name(answer));
 	igt_assert_eq(answer, expected);
 
 	if (answer)
-		igt_assert_eq(vpfn_target_check(&scene->target, OTHER), 0);
+		igt_assert_eq(vpfn_target_check(&scene->target, VPFN_OTHER), 0);
 	else
 		assert_followed_by(follower, view->level);
 	vpfn_assert_level(fd, scene->target.addr, view->level);
@@ -374,55 +135,57 @@ static char *map_again(const struct vpfn_view *view, int prot)
 }
 
 /* It has to bring the leaf: a fault like any other, by fixup_user_fault(). */
-static void test_untouched(const struct follower *follower, struct vpfn_scene *scene)
+static void test_untouched(const struct vpfn_follower *follower, struct vpfn_scene *scene)
 {
 	const struct vpfn_view *view = &scene->view;
 	uint64_t inside = vpfn_view_inside(view);
 	char *map = map_again(view, PROT_READ | PROT_WRITE);
 
-	open_follower(follower);
-	igt_assert_eq(vpfn_target_fill(&scene->target, OWN), 0);
+	vpfn_follower_open(follower);
+	igt_assert_eq(vpfn_target_fill(&scene->target, VPFN_OWN), 0);
 	vpfn_assert_level(fd, map + inside, VPFN_NONE);
 	igt_assert_eq(follower->map(map, view->bo.size, true), 0);
-	igt_assert_eq(see(follower, follower->free + inside, OWN), 0);
+	igt_assert_eq(vpfn_follower_read(follower, follower->free + inside, VPFN_OWN), 0);
 	vpfn_assert_level(fd, map + inside, view->level);
 	assert_followed_by(follower, view->level);
-	igt_assert_eq(follow(follower, &scene->target, follower->free + inside), 0);
+	igt_assert_eq(vpfn_follower_check(follower, &scene->target, follower->free + inside), 0);
 	add_cell(follower, "no leaves yet", scene->place, "works");
 	follower->close();
 	munmap(map, view->bo.size);
 }
 
 /* It may read where the process may, and cannot write where the process cannot. */
-static void test_read_only(const struct follower *follower, struct vpfn_scene *scene)
+static void test_read_only(const struct vpfn_follower *follower, struct vpfn_scene *scene)
 {
 	const struct vpfn_view *view = &scene->view;
 	uint64_t inside = vpfn_view_inside(view), at = follower->free + inside;
 	char *map = map_again(view, PROT_READ);
 	int answer;
 
-	open_follower(follower);
-	igt_assert_eq(vpfn_target_fill(&scene->target, OWN), 0);
+	vpfn_follower_open(follower);
+	igt_assert_eq(vpfn_target_fill(&scene->target, VPFN_OWN), 0);
 
-	/* Without a leaf the fault fails; who asks late enough has not heard of it yet. */
-	answer = follower->map(map, view->bo.size, true) ?: put(follower, at, WRITTEN);
+	/* Without a leaf the fault fails: at the map (type1) or at the access (KVM). */
+	answer = follower->map(map, view->bo.size, true) ?:
+		 vpfn_follower_write(follower, at, VPFN_WRITTEN);
 	igt_assert_eq(answer, -EFAULT);
 	vpfn_assert_level(fd, map + inside, VPFN_NONE);
 	follower->close();
 
 	vpfn_load(map + inside);
 	vpfn_load(map);
-	open_follower(follower);
-	answer = follower->map(map, view->bo.size, true) ?: put(follower, at, WRITTEN);
+	vpfn_follower_open(follower);
+	answer = follower->map(map, view->bo.size, true) ?:
+		 vpfn_follower_write(follower, at, VPFN_WRITTEN);
 	add_cell(follower, "write, read-only", scene->place, vpfn_answer_name(answer));
 	igt_assert_eq(answer, follower->on_read_only);
 	follower->close();
 
-	open_follower(follower);
+	vpfn_follower_open(follower);
 	igt_assert_eq(follower->map(map, view->bo.size, false), 0);
-	igt_assert_eq(see(follower, at, OWN), 0);
-	igt_assert_eq(put(follower, at, WRITTEN), follower->on_read_only);
-	igt_assert_eq(vpfn_target_check(&scene->target, OWN), 0);
+	igt_assert_eq(vpfn_follower_read(follower, at, VPFN_OWN), 0);
+	igt_assert_eq(vpfn_follower_write(follower, at, VPFN_WRITTEN), follower->on_read_only);
+	igt_assert_eq(vpfn_target_check(&scene->target, VPFN_OWN), 0);
 	follower->close();
 	munmap(map, view->bo.size);
 }
@@ -438,19 +201,19 @@ static void touch_tracked(const char *page)
 }
 
 /* The kernel wants to hear of the first write: the process may write, and a fault is due. */
-static void test_tracked(const struct follower *follower, struct vpfn_scene *scene)
+static void test_tracked(const struct vpfn_follower *follower, struct vpfn_scene *scene)
 {
 	const struct vpfn_view *view = &scene->view;
 	uint64_t inside = vpfn_view_inside(view);
 	char *map = map_again(view, PROT_READ | PROT_WRITE), *target = map + inside;
 	int answer;
 
-	open_follower(follower);
+	vpfn_follower_open(follower);
 	igt_assert_eq(vpfn_text_write("/proc/self/clear_refs", "4"), 0);
 	touch_tracked(map);
 	touch_tracked(target);
 	answer = follower->map(map, view->bo.size, true) ?:
-		 follow(follower, &scene->target, follower->free + inside);
+		 vpfn_follower_check(follower, &scene->target, follower->free + inside);
 	add_cell(follower, "writes tracked", scene->place, vpfn_answer_name(answer));
 	igt_assert_eq(answer, follower->on_tracked);
 	follower->close();
@@ -458,9 +221,9 @@ static void test_tracked(const struct follower *follower, struct vpfn_scene *sce
 	/* The process may write now. */
 	for (uint64_t at = 0; at < VPFN_TARGET_LEN; at += VPFN_PAGE)
 		vpfn_store(target + at, at);
-	open_follower(follower);
+	vpfn_follower_open(follower);
 	igt_assert_eq(follower->map(target, VPFN_TARGET_LEN, true), 0);
-	igt_assert_eq(follow(follower, &scene->target, follower->free), 0);
+	igt_assert_eq(vpfn_follower_check(follower, &scene->target, follower->free), 0);
 	follower->close();
 	munmap(map, view->bo.size);
 }
@@ -563,7 +326,7 @@ static void evict(const struct vpfn_bo *bo)
  * (type1): a kernel in which type1 no longer reaches the other client fails here, and this test is
  * then to be changed.
  */
-static void test_move(const struct follower *follower, const struct vpfn_place *place)
+static void test_move(const struct vpfn_follower *follower, const struct vpfn_place *place)
 {
 	bool stale = follower->stale;
 	struct site own, other;
@@ -574,30 +337,30 @@ static void test_move(const struct follower *follower, const struct vpfn_place *
 	inside = vpfn_view_inside(&view);
 	at = follower->free + inside;
 	site_init(&own, fd, &view.bo, inside);
-	site_fill(&own, OWN);
-	open_follower(follower);
+	site_fill(&own, VPFN_OWN);
+	vpfn_follower_open(follower);
 	igt_assert_eq(follower->map(view.map, view.bo.size, true), 0);
-	igt_assert_eq(see(follower, at, OWN), 0);
-	igt_assert_eq(put(follower, at, WRITTEN), 0);
-	site_assert(&own, WRITTEN);
-	site_fill(&own, OWN);
+	igt_assert_eq(vpfn_follower_read(follower, at, VPFN_OWN), 0);
+	igt_assert_eq(vpfn_follower_write(follower, at, VPFN_WRITTEN), 0);
+	site_assert(&own, VPFN_WRITTEN);
+	site_fill(&own, VPFN_OWN);
 	pfn = pfn_of(fd, view.map + inside);
 
 	evict(&view.bo);
 	vpfn_assert_level(fd, view.map + inside, VPFN_NONE);
 	site_open_at(&other, view.bo.size, pfn);
-	site_fill(&other, OTHER);
+	site_fill(&other, VPFN_OTHER);
 
-	igt_assert_eq(see(follower, at, stale ? OTHER : OWN), 0);
-	igt_assert_eq(put(follower, at, WRITTEN), 0);
-	site_assert(&other, stale ? WRITTEN : OTHER);
+	igt_assert_eq(vpfn_follower_read(follower, at, stale ? VPFN_OTHER : VPFN_OWN), 0);
+	igt_assert_eq(vpfn_follower_write(follower, at, VPFN_WRITTEN), 0);
+	site_assert(&other, stale ? VPFN_WRITTEN : VPFN_OTHER);
 	add_cell(follower, "moved", place, stale ? "reaches another client" : "works");
 
 	/* The engine brings the buffer back, to yet another place. */
-	site_assert(&own, stale ? OWN : WRITTEN);
-	site_fill(&own, OWN);
-	igt_assert_eq(see(follower, at, stale ? WRITTEN : OWN), 0);
-	site_assert(&other, stale ? WRITTEN : OTHER);
+	site_assert(&own, stale ? VPFN_OWN : VPFN_WRITTEN);
+	site_fill(&own, VPFN_OWN);
+	igt_assert_eq(vpfn_follower_read(follower, at, stale ? VPFN_WRITTEN : VPFN_OWN), 0);
+	site_assert(&other, stale ? VPFN_WRITTEN : VPFN_OTHER);
 	follower->close();
 
 	site_fini(&other);
@@ -612,7 +375,7 @@ static void test_move(const struct follower *follower, const struct vpfn_place *
 static int run_reader(void *arg)
 {
 	(void)arg;
-	return kvm.copy(kvm.aside, kvm.free);
+	return vpfn_kvm.copy(vpfn_kvm.aside, vpfn_kvm.free);
 }
 
 static bool waits_for_no_signal(const void *arg)
@@ -630,20 +393,15 @@ static void ignore_signal(int signal)
 /* A buffer of the small card that has to move to be reached, and cannot before its job has run. */
 static void hold_out_of_reach(int small, struct vpfn_bo *bo, struct vpfn_gate *gate)
 {
-	struct drm_vpfn_cmd fill;
 	uint64_t visible;
-	uint32_t syncobj;
 
 	igt_assert_eq(vpfn_visible_vram_size(small, &visible), 0);
 	for (uint64_t bytes = 0; bytes < visible; bytes += visible / 4)
 		igt_assert_eq(vpfn_bo_create(small, visible / 4, bo), 0);
 	igt_assert_eq(vpfn_bo_create_in(small, VPFN_2M, DRM_VPFN_PLACEMENT_VRAM, 0, bo), 0);
 
-	fill = vpfn_cmd_fill(bo, 0, bo->size, WRITTEN);
-	igt_assert_eq(vpfn_gate_make(gate), 0);
-	igt_assert_eq(vpfn_gate_syncobj(gate, small, &syncobj), 0);
-	igt_assert_eq(vpfn_submit(small, &fill, 1, syncobj, 0), 0);
-	drmSyncobjDestroy(small, syncobj);
+	vpfn_require_gate(gate);
+	vpfn_start(small, vpfn_cmd_fill(bo, 0, bo->size, VPFN_WRITTEN), gate);
 }
 
 /*
@@ -663,10 +421,10 @@ static void test_signal(void)
 	void *map;
 
 	igt_require_f(small >= 0, "no card with memory that the CPU cannot see\n");
-	open_follower(&kvm);
+	vpfn_follower_open(&vpfn_kvm);
 	hold_out_of_reach(small, &bo, &gate);
 	igt_assert_eq(vpfn_bo_map(small, &bo, &map), 0);
-	igt_assert_eq(kvm.map(map, bo.size, true), 0);
+	igt_assert_eq(vpfn_kvm.map(map, bo.size, true), 0);
 	igt_assert_eq(sigaction(SIGUSR1, &action, &old), 0);
 
 	igt_assert_eq(vpfn_thread_start(&reader, run_reader, NULL), 0);
@@ -683,16 +441,16 @@ static void test_signal(void)
 	igt_assert_f(!answer || answer == -EINTR, "KVM_RUN: %s\n", vpfn_answer_name(answer));
 
 	if (answer)
-		igt_assert_eq(kvm.copy(kvm.aside, kvm.free), 0);
-	memcpy(&word, kvm.memory(), sizeof(word));
-	igt_assert_eq_u64(word, WRITTEN);
-	kvm.close();
+		igt_assert_eq(vpfn_kvm.copy(vpfn_kvm.aside, vpfn_kvm.free), 0);
+	memcpy(&word, vpfn_kvm.memory(), sizeof(word));
+	igt_assert_eq_u64(word, VPFN_WRITTEN);
+	vpfn_kvm.close();
 	munmap(map, bo.size);
 	close(small);
 }
 
 /* What has been taken back from the card it cannot reach any more. */
-static void test_unmap(const struct follower *follower, struct vpfn_scene *scene)
+static void test_unmap(const struct vpfn_follower *follower, struct vpfn_scene *scene)
 {
 	const struct vpfn_view *view = &scene->view;
 	uint64_t at = follower->free + vpfn_view_inside(view);
@@ -700,13 +458,13 @@ static void test_unmap(const struct follower *follower, struct vpfn_scene *scene
 
 	/* An earlier test may have evicted the buffer: a job brings it back. */
 	igt_assert_eq(vpfn_crc(fd, &view->bo, 0, 4, &crc), 0);
-	open_follower(follower);
+	vpfn_follower_open(follower);
 	igt_assert_eq(follower->map(view->map, view->bo.size, true), 0);
-	igt_assert_eq(follow(follower, &scene->target, at), 0);
-	igt_assert_eq(vpfn_vfio_unmap(&vfio, follower->free, view->bo.size), 0);
-	igt_assert_eq(put(follower, at, OWN), -EFAULT);
-	igt_assert_eq(see(follower, at, WRITTEN), -EFAULT);
-	igt_assert_eq(vpfn_target_check(&scene->target, WRITTEN), 0);
+	igt_assert_eq(vpfn_follower_check(follower, &scene->target, at), 0);
+	igt_assert_eq(vpfn_vfio_unmap(&vpfn_follower_vfio, follower->free, view->bo.size), 0);
+	igt_assert_eq(vpfn_follower_write(follower, at, VPFN_OWN), -EFAULT);
+	igt_assert_eq(vpfn_follower_read(follower, at, VPFN_WRITTEN), -EFAULT);
+	igt_assert_eq(vpfn_target_check(&scene->target, VPFN_WRITTEN), 0);
 	follower->close();
 }
 
@@ -718,11 +476,12 @@ static void assert_memfd_works(void)
 
 	igt_assert(memfd >= 0);
 	igt_assert_eq(ftruncate(memfd, VPFN_TARGET_LEN), 0);
-	igt_assert_eq(vpfn_vfio_map_file(&vfio, iommufd.free, memfd, VPFN_TARGET_LEN), 0);
-	igt_assert_eq(put(&iommufd, iommufd.free, WRITTEN), 0);
+	igt_assert_eq(vpfn_vfio_map_file(&vpfn_follower_vfio, vpfn_iommufd.free, memfd,
+					 VPFN_TARGET_LEN), 0);
+	igt_assert_eq(vpfn_follower_write(&vpfn_iommufd, vpfn_iommufd.free, VPFN_WRITTEN), 0);
 	igt_assert_eq(pread(memfd, seen, sizeof(seen), 0), sizeof(seen));
-	igt_assert(!memcmp(seen, dma_aside, sizeof(seen)));
-	igt_assert_eq(vpfn_vfio_unmap(&vfio, iommufd.free, VPFN_TARGET_LEN), 0);
+	igt_assert(!memcmp(seen, vpfn_iommufd.memory(), sizeof(seen)));
+	igt_assert_eq(vpfn_vfio_unmap(&vpfn_follower_vfio, vpfn_iommufd.free, VPFN_TARGET_LEN), 0);
 	close(memfd);
 }
 
@@ -737,19 +496,19 @@ static void test_dma_buf_refused(struct vpfn_scene *scene)
 	uint32_t placement;
 	int dmabuf, answer;
 
-	open_follower(&iommufd);
+	vpfn_follower_open(&vpfn_iommufd);
 	assert_memfd_works();
-	igt_assert_eq(vpfn_target_fill(&scene->target, OWN), 0);
+	igt_assert_eq(vpfn_target_fill(&scene->target, VPFN_OWN), 0);
 	igt_assert_eq(vpfn_bo_export(fd, &view->bo, &dmabuf), 0);
-	answer = vpfn_vfio_map_file(&vfio, iommufd.free, dmabuf, view->bo.size);
-	add_cell(&iommufd, "dma-buf", scene->place, vpfn_answer_name(answer));
+	answer = vpfn_vfio_map_file(&vpfn_follower_vfio, vpfn_iommufd.free, dmabuf, view->bo.size);
+	add_cell(&vpfn_iommufd, "dma-buf", scene->place, vpfn_answer_name(answer));
 	igt_assert_eq(answer, -EOPNOTSUPP);
 	igt_assert_eq(vpfn_bo_placement(fd, &view->bo, &placement), 0);
 	igt_assert_eq(placement, DRM_VPFN_PLACEMENT_SYSTEM);
-	igt_assert_eq(vpfn_target_check(&scene->target, OWN), 0);
+	igt_assert_eq(vpfn_target_check(&scene->target, VPFN_OWN), 0);
 	assert_around(view);
 	close(dmabuf);
-	iommufd.close();
+	vpfn_iommufd.close();
 }
 
 /*
@@ -761,21 +520,21 @@ static void test_dma_buf_revoked(void)
 	const uint64_t len = VPFN_2M;
 	int dmabuf;
 
-	open_follower(&iommufd);
-	igt_assert_eq(vpfn_vfio_export(&vfio, len, &dmabuf), 0);
-	igt_assert_eq(vpfn_vfio_map_file(&vfio, iommufd.free, dmabuf, len), 0);
-	igt_assert_eq(put(&iommufd, iommufd.free, WRITTEN), 0);
-	igt_assert_eq(see(&iommufd, iommufd.free, WRITTEN), 0);
+	vpfn_follower_open(&vpfn_iommufd);
+	igt_assert_eq(vpfn_vfio_export(&vpfn_follower_vfio, len, &dmabuf), 0);
+	igt_assert_eq(vpfn_vfio_map_file(&vpfn_follower_vfio, vpfn_iommufd.free, dmabuf, len), 0);
+	igt_assert_eq(vpfn_follower_write(&vpfn_iommufd, vpfn_iommufd.free, VPFN_WRITTEN), 0);
+	igt_assert_eq(vpfn_follower_read(&vpfn_iommufd, vpfn_iommufd.free, VPFN_WRITTEN), 0);
 
 	/* Its memory is away for a moment, and the mapping for good. */
-	igt_assert_eq(vpfn_vfio_enable(&vfio, false), 0);
-	igt_assert_eq(vpfn_vfio_enable(&vfio, true), 0);
-	igt_assert_eq(see(&iommufd, iommufd.free, WRITTEN), -EFAULT);
+	igt_assert_eq(vpfn_vfio_enable(&vpfn_follower_vfio, false), 0);
+	igt_assert_eq(vpfn_vfio_enable(&vpfn_follower_vfio, true), 0);
+	igt_assert_eq(vpfn_follower_read(&vpfn_iommufd, vpfn_iommufd.free, VPFN_WRITTEN), -EFAULT);
 	close(dmabuf);
-	iommufd.close();
+	vpfn_iommufd.close();
 }
 
-static void places_subtest(const struct follower *follower, int on_vram, int on_system,
+static void places_subtest(const struct vpfn_follower *follower, int on_vram, int on_system,
 			   const char *describe)
 {
 	igt_describe(describe);
@@ -792,8 +551,9 @@ static void places_subtest(const struct follower *follower, int on_vram, int on_
 }
 
 /* A test in each place that can be followed. */
-static void followed_subtest(const struct follower *follower, const char *name,
-			     void (*run)(const struct follower *follower, struct vpfn_scene *scene),
+static void followed_subtest(const struct vpfn_follower *follower, const char *name,
+			     void (*run)(const struct vpfn_follower *follower,
+					 struct vpfn_scene *scene),
 			     const char *describe)
 {
 	igt_describe(describe);
@@ -809,7 +569,7 @@ static void followed_subtest(const struct follower *follower, const char *name,
 	}
 }
 
-static void common_subtests(const struct follower *follower)
+static void common_subtests(const struct vpfn_follower *follower)
 {
 	followed_subtest(follower, "untouched", test_untouched,
 			 "Who follows a mapping without leaves brings the right ones.");
@@ -832,19 +592,19 @@ static void common_subtests(const struct follower *follower)
 
 static void vfio_subtests(void)
 {
-	places_subtest(&type1, 0, type1.on_system,
+	places_subtest(&vpfn_type1, 0, vpfn_type1.on_system,
 		       "VFIO's type1 maps device memory for a device, and no RAM behind special entries.");
-	common_subtests(&type1);
+	common_subtests(&vpfn_type1);
 
-	followed_subtest(&type1, "unmap", test_unmap,
+	followed_subtest(&vpfn_type1, "unmap", test_unmap,
 			 "What type1 has unmapped the device cannot reach.");
 
-	places_subtest(&iommufd, -EFAULT, -EFAULT,
+	places_subtest(&vpfn_iommufd, -EFAULT, -EFAULT,
 		       "iommufd maps ordinary memory for a device, and no special mapping.");
 
 	igt_describe("iommufd maps a memfd, and no dma-buf of a driver that may move it.");
 	igt_subtest_with_dynamic("iommufd-dma-buf") {
-		iommufd.require();
+		vpfn_iommufd.require();
 		vpfn_stage_open(&stage, fd);
 		for_each_vpfn_place(place) {
 			igt_dynamic(place->name)
@@ -854,7 +614,7 @@ static void vfio_subtests(void)
 
 	igt_describe("iommufd maps a dma-buf of vfio-pci, until it is revoked.");
 	igt_subtest("iommufd-dma-buf-revoked") {
-		iommufd.require();
+		vpfn_iommufd.require();
 		test_dma_buf_revoked();
 	}
 }
@@ -865,20 +625,20 @@ int igt_main()
 		fd = vpfn_require_device();
 	}
 
-	places_subtest(&kvm, 0, 0,
+	places_subtest(&vpfn_kvm, 0, 0,
 		       "A virtual machine reads and writes memory behind special entries.");
-	common_subtests(&kvm);
+	common_subtests(&vpfn_kvm);
 
 	igt_describe("A signal to a processor that waits for a move does not end its machine.");
 	igt_subtest("kvm-signal") {
-		kvm.require();
+		vpfn_kvm.require();
 		test_signal();
 	}
 
 	vfio_subtests();
 
 	igt_fixture() {
-		close_all();
+		vpfn_followers_close();
 		close(fd);
 	}
 }

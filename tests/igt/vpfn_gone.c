@@ -17,6 +17,7 @@
 #include "vpfn_bo.h"
 #include "vpfn_card.h"
 #include "vpfn_cgroup.h"
+#include "vpfn_client.h"
 #include "vpfn_dmabuf.h"
 #include "vpfn_gate.h"
 #include "vpfn_job.h"
@@ -37,14 +38,6 @@ IGT_TEST_DESCRIPTION("Users of a vpfn device that is reset, or unbound and bound
 static int big = -1;
 static char name[VPFN_PCI_NAME];
 
-static int open_client(void)
-{
-	int fd = vpfn_card_open(name, O_RDWR);
-
-	igt_assert_lte(0, fd);
-	return fd;
-}
-
 static void bind_at_exit(int sig)
 {
 	(void)sig;
@@ -64,6 +57,8 @@ static void rebind(void)
 /* Uses a buffer again and again, each time with another word. */
 struct user {
 	struct vpfn_thread thread;
+	int file;
+	struct vpfn_bo bo;
 	struct vpfn_bo imported;
 	char *map;
 	int (*use)(struct user *user, uint32_t word);
@@ -83,6 +78,20 @@ static int use_by_cpu(struct user *user, uint32_t word)
 
 	vpfn_store(place, word);
 	user->seen = vpfn_load(place);
+	return user->seen == word ? 0 : -EBADMSG;
+}
+
+/* Each round has a mapping of its own, and so a fault. */
+static int use_by_fault(struct user *user, uint32_t word)
+{
+	void *map;
+	int err = vpfn_bo_map(user->file, &user->bo, &map);
+
+	if (err)
+		return err;
+	vpfn_store(map, word);
+	user->seen = vpfn_load(map);
+	munmap(map, SIZE);
 	return user->seen == word ? 0 : -EBADMSG;
 }
 
@@ -141,7 +150,7 @@ static void wait_rounds(const struct user *user)
 static void test_reset(enum vpfn_level level, int (*use)(struct user *user, uint32_t word))
 {
 	struct user user = { .use = use };
-	int fd = open_client(), dmabuf, err;
+	int fd = vpfn_client_open_card(name), dmabuf, err;
 	struct vpfn_bo bo;
 	void *map;
 
@@ -149,6 +158,8 @@ static void test_reset(enum vpfn_level level, int (*use)(struct user *user, uint
 	igt_assert_eq(vpfn_bo_create(fd, SIZE, &bo), 0);
 	igt_assert_eq(vpfn_bo_map(fd, &bo, &map), 0);
 	user.map = map;
+	user.file = fd;
+	user.bo = bo;
 	igt_assert_eq_u64(vpfn_load(map), 0);
 	vpfn_assert_level(fd, map, level);
 	igt_assert_eq(vpfn_bo_export(fd, &bo, &dmabuf), 0);
@@ -212,7 +223,7 @@ static void test_reset_jobs(void)
 	struct user user = { .use = use_by_swaps };
 	int err;
 
-	swap.fd = open_client();
+	swap.fd = vpfn_client_open_card(name);
 	igt_assert_eq(vpfn_bo_create(swap.fd, SWAP_SIZE, &swap.first), 0);
 	igt_assert_eq(vpfn_bo_create(swap.fd, SWAP_SIZE, &swap.second), 0);
 	igt_assert_eq(vpfn_bo_create(swap.fd, SWAP_SIZE, &swap.spare), 0);
@@ -263,7 +274,7 @@ static int start_late(const struct vpfn_bo *work, const struct vpfn_bo *target)
 static void test_peer_dma(void)
 {
 	struct vpfn_bo bo, imported, work, fresh;
-	int fd = open_client(), dmabuf, late, at_return, next;
+	int fd = vpfn_client_open_card(name), dmabuf, late, at_return, next;
 	uint64_t word = (uint64_t)FRESH << 32 | FRESH;
 	void *map;
 
@@ -279,7 +290,7 @@ static void test_peer_dma(void)
 	igt_assert_eq(vpfn_card_unbind(name), 0);
 	at_return = vpfn_sync_file_status(late, 0);
 	rebind();
-	next = open_client();
+	next = vpfn_client_open_card(name);
 	igt_assert_eq(vpfn_bo_create(next, SIZE, &fresh), 0);
 	igt_assert_eq(vpfn_fill(next, &fresh, 0, SIZE, FRESH), 0);
 	igt_assert_neq(vpfn_sync_file_status(late, VPFN_LONG_NS), -EBUSY);
@@ -421,6 +432,8 @@ static const struct {
 } users[] = {
 	{ "cpu-pte", VPFN_PTE, use_by_cpu },
 	{ "cpu-pmd", VPFN_PMD, use_by_cpu },
+	{ "fault-pte", VPFN_PTE, use_by_fault },
+	{ "fault-pmd", VPFN_PMD, use_by_fault },
 	{ "debugger", VPFN_PMD, use_by_debugger },
 	{ "importer", VPFN_PMD, use_by_importer },
 };
@@ -445,7 +458,7 @@ int igt_main()
 		}
 	}
 
-	igt_describe("A function reset waits for the jobs in the ring: none of them runs twice.");
+	igt_describe("A function reset waits for the job in the ring: none runs twice or is interrupted.");
 	igt_subtest("reset-jobs")
 		test_reset_jobs();
 

@@ -16,6 +16,7 @@
 #include "vpfn_arena.h"
 #include "vpfn_bo.h"
 #include "vpfn_card.h"
+#include "vpfn_client.h"
 #include "vpfn_dmabuf.h"
 #include "vpfn_gate.h"
 #include "vpfn_host.h"
@@ -45,14 +46,6 @@ static uint32_t place_of(int fd, const struct vpfn_bo *bo)
 
 	igt_assert_eq(vpfn_bo_placement(fd, bo, &placement), 0);
 	return placement;
-}
-
-static void make_gate(struct vpfn_gate *gate)
-{
-	int err = vpfn_gate_make(gate);
-
-	igt_require_f(err != -ENOENT, "no fences for tests: the kernel lacks CONFIG_SW_SYNC\n");
-	igt_assert_eq(err, 0);
 }
 
 /* A job on the buffer that waits for the gate */
@@ -158,7 +151,7 @@ static void test_deleted(void)
 	igt_assert_lte(0, creation.fd);
 	igt_require_f(creation.size > room, "the machine has much more memory than the device\n");
 
-	make_gate(&gate);
+	vpfn_require_gate(&gate);
 	igt_assert_eq(vpfn_bo_create_in(big, creation.size, VRAM, 0, &bo), 0);
 	submit_gated(big, &bo, &gate);
 	igt_assert_eq(vpfn_bo_close(big, &bo), 0);
@@ -352,11 +345,6 @@ static void test_uncleared_import(void)
 	reopen_small();
 }
 
-static int run_evict(void *arg)
-{
-	return vpfn_evict(*(int *)arg);
-}
-
 struct location {
 	int fd;
 	const struct vpfn_bo *bo;
@@ -391,10 +379,10 @@ static void test_evict_moving(void)
 	other = vpfn_card_open(small_name, O_RDWR);
 	igt_assert_lte(0, other);
 	igt_assert_eq(vpfn_vram_size(other, &creation.size), 0);
-	make_gate(&gate);
+	vpfn_require_gate(&gate);
 	igt_assert_eq(vpfn_bo_create_in(creation.fd, SIZE, VRAM, CPU_ACCESS, &bo), 0);
 	submit_gated(creation.fd, &bo, &gate);
-	igt_assert_eq(vpfn_thread_start(&evictor, run_evict, &creation.fd), 0);
+	igt_assert_eq(vpfn_thread_start(&evictor, vpfn_worker_evict, &creation.fd), 0);
 	location.fd = creation.fd;
 	location.bo = &bo;
 	igt_assert_eq(vpfn_wait_until(is_there, &location), 0);

@@ -31,6 +31,5 @@ int vpfn_sleep_devices(void)
 		err = vpfn_text_write(STATE, "mem");
 		vpfn_text_write(TEST_SECONDS, seconds);
 	}
-	vpfn_text_write(TEST, "none");
-	return err;
+	return vpfn_text_write(TEST, "none") ?: err;
 }

@@ -291,3 +291,14 @@ const char *vpfn_answer_name(int answer)
 	name = strerrorname_np(-answer);
 	return name ?: "?";
 }
+
+/**
+ * vpfn_answer_of:
+ * @ret: what a system call has returned
+ *
+ * Returns: 0 or its negative errno.
+ */
+int vpfn_answer_of(long ret)
+{
+	return ret < 0 ? -errno : 0;
+}

@@ -108,5 +108,6 @@ int vpfn_target_in_child(const struct vpfn_target *target,
 int vpfn_user_ask(const struct vpfn_user *user, const struct vpfn_target *target, bool *filled,
 		  int *answer);
 const char *vpfn_answer_name(int answer);
+int vpfn_answer_of(long ret);
 
 #endif

@@ -26,11 +26,6 @@
 #define PAGEMAP_SOFT_DIRTY	(1ull << 55)
 #define PAGEMAP_PFN		((1ull << 55) - 1)
 
-static int answer_of(long ret)
-{
-	return ret < 0 ? -errno : 0;
-}
-
 /* All of it, nothing of it, or something unexpected. */
 static int seen(unsigned int pages)
 {
@@ -148,7 +143,7 @@ static int clear(const char *what)
 	if (file < 0)
 		return -errno;
 
-	err = answer_of(write(file, what, 1));
+	err = vpfn_answer_of(write(file, what, 1));
 	close(file);
 	return err;
 }
@@ -267,7 +262,7 @@ static int register_range(int fd, const void *addr, uint64_t mode)
 		.mode = mode,
 	};
 
-	return answer_of(ioctl(fd, UFFDIO_REGISTER, &range));
+	return vpfn_answer_of(ioctl(fd, UFFDIO_REGISTER, &range));
 }
 
 /* To close the file takes the registration back. */

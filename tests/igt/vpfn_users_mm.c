@@ -11,344 +11,17 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "vpfn_bo.h"
 #include "vpfn_mm_uapi.h"
 #include "vpfn_pattern.h"
+#include "vpfn_target.h"
 #include "vpfn_users.h"
+#include "vpfn_users_madvise.h"
 #include "vpfn_vma.h"
 
 #define LEN	VPFN_TARGET_LEN
-
-static int answer_of(long ret)
-{
-	return ret < 0 ? -errno : 0;
-}
-
-/* What a call that succeeds leaves of the bytes. */
-enum effect {
-	KEEPS,
-	ZEROES,
-	LOSES,		/* when it suits the kernel, at an unknown time */
-	GUARDS,		/* access ends in a signal, and then there are zeroes */
-};
-
-static int check_zeroes(const struct vpfn_target *target)
-{
-	char zeroes[LEN] = {};
-
-	return vpfn_target_matches(target, zeroes);
-}
-
-static int check_guards(const struct vpfn_target *target)
-{
-	if (vpfn_signal_of(target->addr, VPFN_READ) != SIGSEGV ||
-	    vpfn_signal_of(target->addr + LEN - VPFN_PAGE, VPFN_WRITE) != SIGSEGV)
-		return -EPROTO;
-
-	return answer_of(madvise(target->addr, LEN, MADV_GUARD_REMOVE)) ?: check_zeroes(target);
-}
-
-static int check_effect(const struct vpfn_target *target, enum effect effect, const void *before)
-{
-	switch (effect) {
-	case KEEPS:
-		return vpfn_target_matches(target, before);
-	case ZEROES:
-		return check_zeroes(target);
-	case GUARDS:
-		return check_guards(target);
-	case LOSES:
-		break;
-	}
-	return 0;
-}
-
-/* madvise() and process_madvise() whose advice is about the memory */
-
-struct advice {
-	int advice;
-	enum effect effect;
-};
-
-/* Of which process? The caller's parent, if the pid is that. */
-static int process_advise(pid_t pid, char *addr, size_t len, int advice)
-{
-	struct iovec iov = { addr, len };
-	int pidfd = syscall(SYS_pidfd_open, pid, 0);
-	long done;
-	int err;
-
-	if (pidfd < 0)
-		return -errno;
-
-	done = syscall(SYS_process_madvise, pidfd, &iov, 1, advice, 0);
-	err = done < 0 ? -errno : 0;
-	close(pidfd);
-	if (err)
-		return err;
-	return done == (long)len ? 0 : -ENODATA;
-}
-
-static int advise_parent(const struct vpfn_target *target, const void *arg)
-{
-	const struct advice *advice = arg;
-
-	return process_advise(getppid(), target->addr, LEN, advice->advice);
-}
-
-static int advise_by(const struct vpfn_target *target, const struct advice *advice,
-		     int (*call)(const struct vpfn_target *target, const struct advice *advice))
-{
-	char before[LEN];
-
-	return target->peek(target, before) ?: call(target, advice) ?:
-	       check_effect(target, advice->effect, before);
-}
-
-static int by_madvise(const struct vpfn_target *target, const struct advice *advice)
-{
-	return answer_of(madvise(target->addr, LEN, advice->advice));
-}
-
-static int by_process(const struct vpfn_target *target, const struct advice *advice)
-{
-	return process_advise(getpid(), target->addr, LEN, advice->advice);
-}
-
-static int by_child(const struct vpfn_target *target, const struct advice *advice)
-{
-	return vpfn_target_in_child(target, advise_parent, advice);
-}
-
-static int advise(const struct vpfn_target *target, const void *arg)
-{
-	return advise_by(target, arg, by_madvise);
-}
-
-static int advise_self(const struct vpfn_target *target, const void *arg)
-{
-	return advise_by(target, arg, by_process);
-}
-
-static int advise_remotely(const struct vpfn_target *target, const void *arg)
-{
-	return advise_by(target, arg, by_child);
-}
-
-/* Memory that the kernel could map by a huge page has room for one. */
-static int huge_target(struct vpfn_target *target)
-{
-	int err = vpfn_target_anonymous(target);
-	void *map;
-
-	if (err)
-		return err;
-
-	munmap(target->map, target->map_len);
-	err = vpfn_reserve(VPFN_2M, VPFN_2M, &map);
-	if (err)
-		return err;
-
-	if (mmap(map, VPFN_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-		 -1, 0) == MAP_FAILED)
-		return -errno;
-	target->map = map;
-	target->map_len = VPFN_2M;
-	target->addr = target->map + VPFN_2M / 2;
-	return 0;
-}
-
-/* Of the whole mapping: the kernel says 0 to a range that is smaller than a huge page. */
-static int collapse_by(const struct vpfn_target *target,
-		       int (*call)(const struct vpfn_target *target, const void *arg))
-{
-	char before[LEN];
-	struct vpfn_vma vma;
-	int err;
-
-	err = target->peek(target, before) ?:
-	      call(target, NULL) ?:
-	      vpfn_target_matches(target, before) ?:
-	      vpfn_vma_read(target->addr, &vma);
-	if (err)
-		return err;
-	return vma.anon_huge * 1024 >= (long)VPFN_2M ? 0 : VPFN_IGNORED;
-}
-
-static int collapse_own(const struct vpfn_target *target, const void *arg)
-{
-	(void)arg;
-	return answer_of(madvise(target->map, target->map_len, MADV_COLLAPSE));
-}
-
-static int collapse_parents(const struct vpfn_target *target, const void *arg)
-{
-	(void)arg;
-	return process_advise(getppid(), target->map, target->map_len, MADV_COLLAPSE);
-}
-
-static int have_child_collapse(const struct vpfn_target *target, const void *arg)
-{
-	return vpfn_target_in_child(target, collapse_parents, arg);
-}
-
-static int collapse(const struct vpfn_target *target)
-{
-	return collapse_by(target, collapse_own);
-}
-
-static int collapse_remotely(const struct vpfn_target *target)
-{
-	return collapse_by(target, have_child_collapse);
-}
-
-/* madvise() whose advice is about the mapping: a flag of it */
-
-struct advised_flag {
-	int advice;
-	const char *flag;
-	bool set;
-	int opposite;	/* which goes before */
-};
-
-/* Some mappings cannot have the opposite: what they do not get they need not give back. */
-static int advise_range(char *addr, size_t len, const struct advised_flag *advised)
-{
-	madvise(addr, len, advised->opposite);
-	return answer_of(madvise(addr, len, advised->advice));
-}
-
-/* Nothing has happened, so the part answers as the whole does. */
-static int refuse_part(const struct vpfn_target *target, const struct advised_flag *advised,
-		       int answer)
-{
-	return advise_range(target->addr, LEN, advised) == answer ? answer : -EPROTO;
-}
-
-/*
- * The whole mapping is not split: the leaf has to stay. A part may cost it, since the opposite
- * splits the mapping, but not the bytes.
- */
-static int advise_both(const struct vpfn_target *target, const void *arg)
-{
-	const struct advised_flag *advised = arg;
-	char before[LEN];
-	int flag, err = target->peek(target, before);
-
-	if (err)
-		return err;
-	err = advise_range(target->map, target->map_len, advised);
-	if (err)
-		return refuse_part(target, advised, err);
-
-	err = vpfn_target_kept(target) ?: vpfn_target_matches(target, before) ?:
-	      advise_range(target->addr, LEN, advised) ?: vpfn_target_matches(target, before);
-	if (err)
-		return err;
-	flag = vpfn_vma_flag(target->addr, advised->flag);
-	if (flag < 0)
-		return flag;
-	return flag == advised->set ? 0 : VPFN_IGNORED;
-}
-
-static int advise_mapping(const struct vpfn_target *target, const void *arg)
-{
-	return vpfn_target_in_child(target, advise_both, arg);
-}
-
-#define ADVICE(how, effect)						\
-	.arg = &(const struct advice) { how, effect }
-#define FLAG(how, which, set, opposite)					\
-	.call = advise_mapping,						\
-	.arg = &(const struct advised_flag) { how, which, set, opposite }
-#define SETS(how, which, opposite)	FLAG(how, which, true, opposite)
-#define CLEARS(how, which, opposite)	FLAG(how, which, false, opposite)
-
-/*
- * Which of them look at VM_PFNMAP or at VM_SPECIAL, which is VM_IO and VM_DONTEXPAND, too, and
- * which do not care: mm/madvise.c.
- */
-static const struct vpfn_user madvise_users[] = {
-	/* madvise_vma_behavior(): readahead is the file's affair, not the mapping's */
-	{ .name = "MADV_NORMAL", CLEARS(MADV_NORMAL, "rr", MADV_RANDOM) },
-	{ .name = "MADV_RANDOM", SETS(MADV_RANDOM, "rr", MADV_NORMAL) },
-	{ .name = "MADV_SEQUENTIAL", SETS(MADV_SEQUENTIAL, "sr", MADV_NORMAL) },
-	/* vfs_fadvise() of a file whose pages are not written back has nothing to do. */
-	{ .name = "MADV_WILLNEED", .call = advise, ADVICE(MADV_WILLNEED, KEEPS) },
-	/* madvise_dontneed_free_valid_vma(): VM_PFNMAP */
-	{ .name = "MADV_DONTNEED", .on_special = -EINVAL,
-	  .call = advise, ADVICE(MADV_DONTNEED, ZEROES) },
-	{ .name = "MADV_DONTNEED_LOCKED", .on_special = -EINVAL, .call = advise,
-	  ADVICE(MADV_DONTNEED_LOCKED, ZEROES) },
-	{ .name = "MADV_FREE", .on_special = -EINVAL, .call = advise, ADVICE(MADV_FREE, LOSES) },
-	/* vfs_fallocate(): neither a regular file nor a block device */
-	{ .name = "MADV_REMOVE", .on_special = -ENODEV,
-	  .ordinary = vpfn_target_shared, .call = advise,
-	  ADVICE(MADV_REMOVE, ZEROES) },
-	/* can_madv_lru_vma(): VM_PFNMAP */
-	{ .name = "MADV_COLD", .on_special = -EINVAL, .call = advise, ADVICE(MADV_COLD, KEEPS) },
-	{ .name = "MADV_PAGEOUT", .on_special = -EINVAL,
-	  .call = advise, ADVICE(MADV_PAGEOUT, KEEPS) },
-	/* faultin_page_range(): what check_vma_flags() refuses is EINVAL here, not EFAULT */
-	{ .name = "MADV_POPULATE_READ", .on_special = -EINVAL, .call = advise,
-	  ADVICE(MADV_POPULATE_READ, KEEPS) },
-	{ .name = "MADV_POPULATE_WRITE", .on_special = -EINVAL, .call = advise,
-	  ADVICE(MADV_POPULATE_WRITE, KEEPS) },
-	/* is_valid_guard_vma(): VM_SPECIAL */
-	{ .name = "MADV_GUARD_INSTALL", .on_special = -EINVAL, .call = advise,
-	  ADVICE(MADV_GUARD_INSTALL, GUARDS) },
-	{ .name = "MADV_GUARD_REMOVE", .on_special = -EINVAL, .call = advise,
-	  ADVICE(MADV_GUARD_REMOVE, KEEPS) },
-	/* collapse_possible(): VM_NO_KHUGEPAGED */
-	{ .name = "MADV_COLLAPSE", .on_special = -EINVAL,
-	  .ordinary = huge_target, .run = collapse },
-	/* madvise_vma_behavior(): what VM_SPECIAL has from its driver stays */
-	{ .name = "MADV_DONTFORK", SETS(MADV_DONTFORK, "dc", MADV_DOFORK) },
-	{ .name = "MADV_DOFORK", .on_special = -EINVAL, CLEARS(MADV_DOFORK, "dc", MADV_DONTFORK) },
-	{ .name = "MADV_DONTDUMP", SETS(MADV_DONTDUMP, "dd", MADV_DODUMP) },
-	{ .name = "MADV_DODUMP", .on_special = -EINVAL, CLEARS(MADV_DODUMP, "dd", MADV_DONTDUMP) },
-	/* Only anonymous memory can be wiped. */
-	{ .name = "MADV_WIPEONFORK", .on_special = -EINVAL,
-	  SETS(MADV_WIPEONFORK, "wf", MADV_KEEPONFORK) },
-	{ .name = "MADV_KEEPONFORK", CLEARS(MADV_KEEPONFORK, "wf", MADV_WIPEONFORK) },
-	/* vma_ksm_compatible(): VM_SHARED and VM_SPECIAL; says 0 all the same */
-	{ .name = "MADV_MERGEABLE", .on_special = VPFN_IGNORED,
-	  SETS(MADV_MERGEABLE, "mg", MADV_UNMERGEABLE) },
-	{ .name = "MADV_UNMERGEABLE", CLEARS(MADV_UNMERGEABLE, "mg", MADV_MERGEABLE) },
-	/* hugepage_madvise(): for the faults to come */
-	{ .name = "MADV_HUGEPAGE", SETS(MADV_HUGEPAGE, "hg", MADV_NOHUGEPAGE) },
-	{ .name = "MADV_NOHUGEPAGE", SETS(MADV_NOHUGEPAGE, "nh", MADV_HUGEPAGE) },
-};
-
-/* The same functions behind another call, for the caller itself and for another process. */
-static const struct vpfn_user process_madvise_users[] = {
-	{ .name = "process_madvise MADV_WILLNEED",
-	  .call = advise_self, ADVICE(MADV_WILLNEED, KEEPS) },
-	{ .name = "process_madvise MADV_COLD", .on_special = -EINVAL, .call = advise_self,
-	  ADVICE(MADV_COLD, KEEPS) },
-	{ .name = "process_madvise MADV_PAGEOUT", .on_special = -EINVAL, .call = advise_self,
-	  ADVICE(MADV_PAGEOUT, KEEPS) },
-	{ .name = "process_madvise MADV_DONTNEED", .on_special = -EINVAL, .call = advise_self,
-	  ADVICE(MADV_DONTNEED, ZEROES) },
-	{ .name = "process_madvise MADV_GUARD_INSTALL", .on_special = -EINVAL, .call = advise_self,
-	  ADVICE(MADV_GUARD_INSTALL, GUARDS) },
-	{ .name = "process_madvise MADV_WILLNEED, other process",
-	  .call = advise_remotely, ADVICE(MADV_WILLNEED, KEEPS) },
-	{ .name = "process_madvise MADV_COLD, other process", .on_special = -EINVAL,
-	  .call = advise_remotely, ADVICE(MADV_COLD, KEEPS) },
-	{ .name = "process_madvise MADV_PAGEOUT, other process", .on_special = -EINVAL,
-	  .call = advise_remotely, ADVICE(MADV_PAGEOUT, KEEPS) },
-	{ .name = "process_madvise MADV_COLLAPSE, other process", .on_special = -EINVAL,
-	  .ordinary = huge_target, .run = collapse_remotely },
-	/* process_madvise_remote_valid(): not on other people's memory, whatever it is */
-	{ .name = "process_madvise MADV_DONTNEED, other process", .on_special = -EINVAL,
-	  .on_ordinary = -EINVAL, .call = advise_remotely, ADVICE(MADV_DONTNEED, KEEPS) },
-};
 
 /* mlock() and its like: 0, but vma_supports_mlock() says no to VM_SPECIAL, without an error */
 
@@ -361,35 +34,35 @@ struct lock {
 
 static int lock_now(const struct vpfn_target *target)
 {
-	return answer_of(mlock(target->addr, LEN));
+	return vpfn_answer_of(mlock(target->addr, LEN));
 }
 
 static int lock_on_fault(const struct vpfn_target *target)
 {
-	return answer_of(mlock2(target->addr, LEN, MLOCK_ONFAULT));
+	return vpfn_answer_of(mlock2(target->addr, LEN, MLOCK_ONFAULT));
 }
 
 static int lock_all(const struct vpfn_target *target)
 {
 	(void)target;
-	return answer_of(mlockall(MCL_CURRENT));
+	return vpfn_answer_of(mlockall(MCL_CURRENT));
 }
 
 static int lock_all_on_fault(const struct vpfn_target *target)
 {
 	(void)target;
-	return answer_of(mlockall(MCL_CURRENT | MCL_ONFAULT));
+	return vpfn_answer_of(mlockall(MCL_CURRENT | MCL_ONFAULT));
 }
 
 static int unlock(const struct vpfn_target *target)
 {
-	return answer_of(munlock(target->addr, LEN));
+	return vpfn_answer_of(munlock(target->addr, LEN));
 }
 
 static int unlock_all(const struct vpfn_target *target)
 {
 	(void)target;
-	return answer_of(munlockall());
+	return vpfn_answer_of(munlockall());
 }
 
 /* Is it locked? By the flag and by the count, which have to agree. */
@@ -467,7 +140,7 @@ static int bind_range(char *addr, size_t len, int mode, unsigned int flags)
 {
 	unsigned long nodes = 1;
 
-	return answer_of(syscall(SYS_mbind, addr, len, mode, takes_nodes(mode) ? &nodes : NULL,
+	return vpfn_answer_of(syscall(SYS_mbind, addr, len, mode, takes_nodes(mode) ? &nodes : NULL,
 				 takes_nodes(mode) ? 8 * sizeof(nodes) : 0, flags));
 }
 
@@ -530,7 +203,7 @@ static int set_home(const struct vpfn_target *target, const void *arg)
 		return -EPROTO;
 
 	return bind_range(target->addr, LEN, MPOL_BIND, 0) ?:
-	       answer_of(syscall(SYS_set_mempolicy_home_node, target->addr, LEN, 0, 0)) ?:
+	       vpfn_answer_of(syscall(SYS_set_mempolicy_home_node, target->addr, LEN, 0, 0)) ?:
 	       check_mode(target, MPOL_BIND) ?: vpfn_target_matches(target, before);
 }
 
@@ -574,22 +247,22 @@ static const struct vpfn_user policy_users[] = {
 
 static int seal_range(char *addr, size_t len)
 {
-	return answer_of(syscall(SYS_mseal, addr, len, 0));
+	return vpfn_answer_of(syscall(SYS_mseal, addr, len, 0));
 }
 
 static int unmap(const struct vpfn_target *target)
 {
-	return answer_of(munmap(target->addr, LEN));
+	return vpfn_answer_of(munmap(target->addr, LEN));
 }
 
 static int protect(const struct vpfn_target *target)
 {
-	return answer_of(mprotect(target->addr, LEN, PROT_READ));
+	return vpfn_answer_of(mprotect(target->addr, LEN, PROT_READ));
 }
 
 static int protect_by_key(const struct vpfn_target *target)
 {
-	return answer_of(pkey_mprotect(target->addr, LEN, PROT_READ, -1));
+	return vpfn_answer_of(pkey_mprotect(target->addr, LEN, PROT_READ, -1));
 }
 
 static int move(const struct vpfn_target *target)
@@ -694,7 +367,7 @@ static int sync_target(const struct vpfn_target *target, const void *arg)
 	char before[LEN];
 
 	return target->peek(target, before) ?:
-	       answer_of(msync(target->addr, LEN, *(const int *)arg)) ?:
+	       vpfn_answer_of(msync(target->addr, LEN, *(const int *)arg)) ?:
 	       vpfn_target_matches(target, before);
 }
 
@@ -720,7 +393,8 @@ static int remap_pages(const struct vpfn_target *target, const void *arg)
 		return err;
 
 	offset = vma.offset + ((uintptr_t)target->addr - vma.start);
-	err = answer_of(syscall(SYS_remap_file_pages, target->addr, LEN, 0, offset / VPFN_PAGE, 0));
+	err = vpfn_answer_of(syscall(SYS_remap_file_pages, target->addr, LEN, 0,
+				     offset / VPFN_PAGE, 0));
 	if (err)
 		return vpfn_signal_of(target->addr, VPFN_READ) == SIGSEGV ? err : -EPROTO;
 	return vpfn_target_matches(target, before);
@@ -786,7 +460,7 @@ static int read_by_kernel(const struct vpfn_target *target)
 	if (pipe(pipe_fd))
 		return -errno;
 
-	err = answer_of(write(pipe_fd[1], target->addr, VPFN_PAGE));
+	err = vpfn_answer_of(write(pipe_fd[1], target->addr, VPFN_PAGE));
 	close(pipe_fd[0]);
 	close(pipe_fd[1]);
 	return err;
@@ -816,7 +490,7 @@ static int lock_by_key(const struct vpfn_target *target, char *addr, size_t len,
 		return -ENODEV;
 
 	err = target->peek(target, before) ?:
-	      answer_of(pkey_mprotect(addr, len, PROT_READ | PROT_WRITE, pkey)) ?:
+	      vpfn_answer_of(pkey_mprotect(addr, len, PROT_READ | PROT_WRITE, pkey)) ?:
 	      vpfn_target_matches(target, before) ?: check_forbidden(target, key, pkey);
 	if (err)
 		return err;
@@ -857,9 +531,9 @@ static const struct vpfn_user key_users[] = {
 
 const struct vpfn_user_family vpfn_mm_families[] = {
 	FAMILY("madvise", "Each advice has its answer, and leaves bytes and leaves alone.",
-	       madvise_users),
+	       vpfn_madvise_users),
 	FAMILY("process-madvise", "So has advice by process_madvise(), for oneself and for others.",
-	       process_madvise_users),
+	       vpfn_process_madvise_users),
 	FAMILY("mlock", "mlock() and its like succeed and lock nothing.", lock_users),
 	FAMILY("mempolicy", "Policies for memory are kept with the mapping, and move nothing.",
 	       policy_users),

@@ -348,3 +348,78 @@ void vpfn_assert_level(int fd, const void *addr, enum vpfn_level level)
 		     vpfn_level_name(leaf.level), vpfn_level_name(level));
 	igt_assert(leaf.level == VPFN_NONE || leaf.special);
 }
+
+/**
+ * vpfn_view_reserve:
+ * @view: the view
+ *
+ * Returns: an address that is as aligned as the leaves of the view.
+ */
+void *vpfn_view_reserve(const struct vpfn_view *view)
+{
+	void *area;
+
+	igt_assert_eq(vpfn_reserve(view->bo.size + VPFN_2M, vpfn_level_size(view->level), &area),
+		      0);
+	return area;
+}
+
+/**
+ * vpfn_view_assert_level_in:
+ * @view: the view
+ * @base: address of the buffer's first byte, mapped or not
+ * @offset: offset in the buffer of the byte to touch
+ * @from: offset in the buffer where the mapping begins
+ * @to: offset in the buffer where it ends
+ *
+ * Asserts that a touch installs the largest leaf that the mapping allows.
+ */
+void vpfn_view_assert_level_in(const struct vpfn_view *view, char *base, uint64_t offset,
+			       uint64_t from, uint64_t to)
+{
+	struct vpfn_span span = { .base = (uintptr_t)base, .from = from, .to = to };
+
+	igt_assert_eq(vpfn_signal_of(base + offset, VPFN_WRITE), 0);
+	vpfn_assert_level(view->fd, base + offset, vpfn_expect_level(&span, offset, view->level));
+}
+
+/* The views are opened by a dynamic subtest: it may fail, the test around it may not. */
+static void run_at_level(const struct vpfn_level_test *test, int fd, enum vpfn_level level,
+			 bool *opened)
+{
+	static struct vpfn_views views;
+	struct vpfn_view *view = &views.of[level];
+
+	if (test->untouched) {
+		vpfn_view_open_untouched(view, fd, level);
+	} else {
+		if (!*opened)
+			vpfn_views_open(&views, fd);
+		*opened = true;
+		vpfn_view_renew(view);
+	}
+	test->run(view);
+	vpfn_view_close(view);
+}
+
+/**
+ * vpfn_level_subtests:
+ * @tests: the subtests
+ * @count: how many
+ * @fd: DRM file descriptor, which a fixture opens
+ */
+void vpfn_level_subtests(const struct vpfn_level_test tests[], size_t count, const int *fd)
+{
+	static bool opened;
+
+	for (size_t i = 0; i < count; i++) {
+		igt_describe(tests[i].describe);
+		igt_subtest_with_dynamic(tests[i].name) {
+			opened = false;
+			for_each_vpfn_level(level) {
+				igt_dynamic(vpfn_level_name(level))
+					run_at_level(&tests[i], *fd, level, &opened);
+			}
+		}
+	}
+}

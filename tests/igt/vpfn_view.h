@@ -6,6 +6,10 @@
 #ifndef VPFN_VIEW_H
 #define VPFN_VIEW_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "vpfn_bo.h"
 #include "vpfn_leaf.h"
 #include "vpfn_pattern.h"
@@ -46,6 +50,21 @@ void vpfn_view_check_at(const struct vpfn_view *view, void *base, uint64_t from,
 
 /* An offset in the middle of the last leaf; at the PTE level, a page in the middle. */
 uint64_t vpfn_view_inside(const struct vpfn_view *view);
+
+/* Address space for a mapping of the view's buffer that is shifted by up to a PMD leaf */
+void *vpfn_view_reserve(const struct vpfn_view *view);
+void vpfn_view_assert_level_in(const struct vpfn_view *view, char *base, uint64_t offset,
+			       uint64_t from, uint64_t to);
+
+struct vpfn_level_test {
+	const char *name;
+	const char *describe;
+	void (*run)(struct vpfn_view *view);
+	bool untouched;		/* no page of the mapping has been touched before */
+};
+
+/* A subtest for each, and in it a dynamic one for each level. */
+void vpfn_level_subtests(const struct vpfn_level_test tests[], size_t count, const int *fd);
 
 void vpfn_assert_page_table_growth(long kib, uint64_t size, enum vpfn_level limit);
 void vpfn_assert_level(int fd, const void *addr, enum vpfn_level level);

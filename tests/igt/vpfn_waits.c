@@ -21,6 +21,7 @@
 #include "igt.h"
 #include "vpfn_bo.h"
 #include "vpfn_card.h"
+#include "vpfn_client.h"
 #include "vpfn_gate.h"
 #include "vpfn_job.h"
 #include "vpfn_leaf.h"
@@ -37,14 +38,6 @@ IGT_TEST_DESCRIPTION("Tasks that wait for a buffer of vpfn, and what waits for t
 #define WORD		0x5a5a5a5a5a5a5a5aull
 
 static char name[VPFN_PCI_NAME];
-
-static int open_client(void)
-{
-	int fd = vpfn_card_open(name, O_RDWR);
-
-	igt_assert_lte(0, fd);
-	return fd;
-}
 
 /* ---- A buffer that is reserved and busy ---- */
 
@@ -80,7 +73,7 @@ static void busy_open(struct busy *busy, uint64_t size)
 	err = vpfn_gate_make(&busy->gate);
 	igt_require_f(err != -ENOENT, "no fences for tests: the kernel lacks CONFIG_SW_SYNC\n");
 	igt_assert_eq(err, 0);
-	busy->fd = open_client();
+	busy->fd = vpfn_client_open_card(name);
 	igt_assert_eq(vpfn_bo_create_in(busy->fd, size, VRAM | SYSTEM, 0, &busy->bo), 0);
 	igt_assert_eq(vpfn_bo_map(busy->fd, &busy->bo, &map), 0);
 	busy->map = map;
@@ -707,7 +700,7 @@ static void test_unbind(void (*put)(struct objects *objects, struct late *late,
 
 	igt_install_exit_handler(bring_back);
 	late_open(&late);
-	call.fd = open_client();
+	call.fd = vpfn_client_open_card(name);
 	objects_make(&objects, call.fd);
 	put(&objects, &late, &call);
 
