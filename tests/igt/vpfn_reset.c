@@ -22,6 +22,7 @@
 #include "vpfn_leaf.h"
 #include "vpfn_pattern.h"
 #include "vpfn_plug.h"
+#include "vpfn_trace.h"
 #include "vpfn_view.h"
 
 IGT_TEST_DESCRIPTION("Function level reset of vpfn.");
@@ -107,6 +108,24 @@ static void test_reset_bound(void)
 	vpfn_check_works(vpfn_small_name);
 }
 
+static void count_job(const char *line, void *arg)
+{
+	int *jobs = arg;
+
+	/* The driver's own have none. */
+	if (vpfn_trace_number(line, "client_id="))
+		++*jobs;
+}
+
+static bool has_begun(const void *arg)
+{
+	int jobs = 0;
+
+	(void)arg;
+	vpfn_trace_lines("drm_sched_job_run", count_job, &jobs);
+	return jobs > 0;
+}
+
 /* A job that hangs ends by the time-out. */
 static void test_reset_hung(void)
 {
@@ -117,7 +136,9 @@ static void test_reset_hung(void)
 	vpfn_holdings_open(&holdings);
 	vpfn_timeout_set(SHORT_TIMEOUT_MS);
 	igt_assert_eq(vpfn_host_hang(VPFN_HOST_SMALL, true), 0);
+	vpfn_trace_begin("gpu_scheduler/drm_sched_job_run");
 	vpfn_holdings_start_job(&holdings);
+	igt_assert_eq(vpfn_wait_until(has_begun, NULL), 0);
 	igt_assert_eq(vpfn_card_set(vpfn_small_name, "reset", "1"), 0);
 	vpfn_timeout_restore();
 	igt_assert_eq(vpfn_host_hangs(VPFN_HOST_SMALL, &hangs), 0);
