@@ -113,7 +113,7 @@ static void count_job(const char *line, void *arg)
 	int *jobs = arg;
 
 	/* The driver's own have none. */
-	if (vpfn_trace_number(line, "client_id="))
+	if (vpfn_trace_number(line, "client_id:"))
 		++*jobs;
 }
 
