@@ -22,9 +22,10 @@ reason() {
 }
 
 status=0
-"$top/vm/check.sh" --flavour kcsan --name kcsan --tests "$tests" >"$dir.txt" || status=$?
-[ $status -lt 2 ] || die "nothing ran (output: $dir.txt)"
-grep -qs 'vpfn-check: end' "$dir"/*/guest/kernel.log || die "no VM reached its end (output: $dir.txt)"
+mkdir -p "$dir"
+"$top/vm/check.sh" --flavour kcsan --name kcsan --tests "$tests" >"$dir/check.txt" || status=$?
+[ $status -lt 2 ] || die "nothing ran (output: $dir/check.txt)"
+grep -qs 'vpfn-check: end' "$dir"/*/guest/kernel.log || die "no VM reached its end (output: $dir/check.txt)"
 
 unknown=0
 while read -r count race; do
