@@ -6,7 +6,7 @@
 #ifndef MARKS_H
 #define MARKS_H
 
-#define MARK_BEGIN_BYTES	0x0f, 0x1f, 0x80, 0x76, 0x70, 0x66, 0x01
-#define MARK_END_BYTES		0x0f, 0x1f, 0x80, 0x76, 0x70, 0x66, 0x02
+#define MARK_BEGIN	"\x0f\x1f\x80\x76\x70\x66\x01"
+#define MARK_END	"\x0f\x1f\x80\x76\x70\x66\x02"
 
 #endif

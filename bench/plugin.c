@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A plugin for QEMU: where does the guest's kernel spend its instructions between two marks?
  *
@@ -56,17 +56,14 @@ static void on_end(unsigned int vcpu, void *data)
 	window = 0;
 }
 
-static void look_for_marks(struct qemu_plugin_insn *insn)
+static void look_for_mark(struct qemu_plugin_insn *insn, const char *mark,
+			  qemu_plugin_vcpu_udata_cb_t seen)
 {
-	static const unsigned char begin[] = { MARK_BEGIN_BYTES }, end[] = { MARK_END_BYTES };
-	unsigned char bytes[sizeof(begin)];
+	char bytes[sizeof(MARK_BEGIN) - 1];
 
-	if (qemu_plugin_insn_data(insn, bytes, sizeof(bytes)) != sizeof(bytes))
-		return;
-	if (!memcmp(bytes, begin, sizeof(bytes)))
-		qemu_plugin_register_vcpu_insn_exec_cb(insn, on_begin, QEMU_PLUGIN_CB_NO_REGS, NULL);
-	if (!memcmp(bytes, end, sizeof(bytes)))
-		qemu_plugin_register_vcpu_insn_exec_cb(insn, on_end, QEMU_PLUGIN_CB_NO_REGS, NULL);
+	if (qemu_plugin_insn_data(insn, bytes, sizeof(bytes)) == sizeof(bytes) &&
+	    !memcmp(bytes, mark, sizeof(bytes)))
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, seen, QEMU_PLUGIN_CB_NO_REGS, NULL);
 }
 
 static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
@@ -76,8 +73,10 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
 	(void)id;
 	if (!(qemu_plugin_tb_vaddr(tb) >> 63)) {
-		for (size_t i = 0; i < count; i++)
-			look_for_marks(qemu_plugin_tb_get_insn(tb, i));
+		for (size_t i = 0; i < count; i++) {
+			look_for_mark(qemu_plugin_tb_get_insn(tb, i), MARK_BEGIN, on_begin);
+			look_for_mark(qemu_plugin_tb_get_insn(tb, i), MARK_END, on_end);
+		}
 		return;
 	}
 

@@ -470,9 +470,6 @@ static void measure_side(const struct side *side)
 
 /* ---- Where the instructions of a leaf go ---- */
 
-#define STRING(...)	#__VA_ARGS__
-#define MARK(bytes)	asm volatile(".byte " STRING(bytes) ::: "memory")
-
 /* The first fault on a GiB. The rounds before it fill what is cached from then on. */
 static void mark_side(const struct side *side)
 {
@@ -483,9 +480,9 @@ static void mark_side(const struct side *side)
 	for (int round = 0; round < REPEATS; round++) {
 		map_side(side, VPFN_1G, &mapping);
 		if (round == REPEATS - 1)
-			MARK(MARK_BEGIN_BYTES);
+			asm volatile(".ascii \"" MARK_BEGIN "\"" ::: "memory");
 		touch_word(mapping.map);
-		MARK(MARK_END_BYTES);
+		asm volatile(".ascii \"" MARK_END "\"" ::: "memory");
 		unmap(&mapping);
 	}
 	printf("window\ttouch-once\t%s\n", side->name);

@@ -133,7 +133,7 @@ struct vpfn_device {
 	 */
 	bool vram_blocked;
 
-	struct task_struct *suspending;	/* task that moves buffers out of VRAM to suspend, or NULL */
+	struct task_struct *suspending;	/* task that empties VRAM to suspend, or NULL */
 };
 
 /* The jobs of a DRM file, or of the driver */
