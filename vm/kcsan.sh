@@ -26,6 +26,7 @@ mkdir -p "$dir"
 "$top/vm/check.sh" --flavour kcsan --name kcsan --tests "$tests" >"$dir/check.txt" || status=$?
 [ $status -lt 2 ] || die "nothing ran (output: $dir/check.txt)"
 grep -qs 'vpfn-check: end' "$dir"/*/guest/kernel.log || die "no VM reached its end (output: $dir/check.txt)"
+grep -qs 'kcsan: enabled early' "$dir"/*/console.log || die "KCSAN is off (log: $dir/*/console.log)"
 
 unknown=0
 while read -r count race; do
