@@ -205,6 +205,9 @@ static int vpfn_fault_settle(struct vpfn_bo *bo, struct ttm_operation_ctx *ctx)
 		if (ret)
 			return ret;
 	}
+	/* During an unplug the contents may be lost already: R11, the process goes on. */
+	if (READ_ONCE(bdev_to_vpfn_device(tbo->bdev)->vram_blocked))
+		return -EBUSY;
 	return vpfn_ttm_io_mem_reserve(tbo->bdev, tbo->resource);
 }
 
@@ -224,10 +227,10 @@ static int vpfn_fault_prepare(struct vpfn_bo *bo, pgoff_t page, unsigned int ord
 		/* VRAM with an address is settled; a move or an unmap by TTM clears it. */
 		if (!tbo->resource->bus.offset)
 			ret = vpfn_fault_settle(bo, ctx);
+		else if (READ_ONCE(bdev_to_vpfn_device(tbo->bdev)->vram_blocked))
+			ret = -EBUSY;
 		if (ret)
 			return ret;
-		if (READ_ONCE(bdev_to_vpfn_device(tbo->bdev)->vram_blocked))
-			return -EBUSY;
 		if (!order || vpfn_leaf_pfn(tbo, page, order, pfn))
 			return 0;
 		ret = vpfn_bo_return_to_vram(bo, ctx);
