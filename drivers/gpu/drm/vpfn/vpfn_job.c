@@ -170,7 +170,7 @@ static void vpfn_job_free(struct vpfn_job *job)
  * Wakes the device and keeps it awake until the job has ended.
  *
  * Return: the job, or an ERR_PTR: -E2BIG if it does not fit into the ring, -EIO if the engine
- * is given up, -ENODEV, -ENOMEM, or an error of the resume.
+ * is given up, -ENOMEM, or an error of the resume.
  */
 struct vpfn_job *vpfn_job_create(struct vpfn_device *vdev, struct vpfn_queue *queue,
 				 unsigned int num_descs, u64 client_id)
@@ -182,9 +182,9 @@ struct vpfn_job *vpfn_job_create(struct vpfn_device *vdev, struct vpfn_queue *qu
 
 	if (num_descs >= VPFN_RING_SIZE)
 		return ERR_PTR(-E2BIG);
-	ret = READ_ONCE(vdev->engine.error);
-	if (ret)
-		return ERR_PTR(ret);
+	/* After unplug it fails when it runs: TTM would log an eviction that failed here. */
+	if (READ_ONCE(vdev->engine.error) == -EIO)
+		return ERR_PTR(-EIO);
 
 	job = kzalloc_obj(*job, gfp);
 	if (!job)
