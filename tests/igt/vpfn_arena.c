@@ -13,6 +13,7 @@
 #include "vpfn_leaf.h"
 #include "vpfn_pattern.h"
 #include "vpfn_pressure.h"
+#include "vpfn_view.h"
 
 #define MIB		(1ull << 20)
 #define VRAM_BAR	2
@@ -29,8 +30,7 @@
  */
 void vpfn_arena_open(struct vpfn_arena *arena)
 {
-	arena->fd = vpfn_open_small(O_RDWR);
-	igt_require_f(arena->fd >= 0, "no device with memory that the CPU cannot see\n");
+	arena->fd = vpfn_require_small_device();
 	igt_assert_eq(vpfn_vram_size(arena->fd, &arena->vram), 0);
 	igt_assert_eq(vpfn_visible_vram_size(arena->fd, &arena->visible), 0);
 	igt_assert_eq(vpfn_bar_start(arena->fd, VRAM_BAR, &arena->bar), 0);

@@ -475,8 +475,7 @@ int igt_main()
 		char name[VPFN_PCI_NAME];
 
 		big = vpfn_require_device();
-		fd = vpfn_open_small(O_RDWR);
-		igt_require_f(fd >= 0, "no device with memory that the CPU cannot see\n");
+		fd = vpfn_require_small_device();
 		require_dmem();
 		igt_assert_eq(vpfn_card_name(fd, name), 0);
 		snprintf(region, sizeof(region), "drm/%s/vram", name);

@@ -444,8 +444,7 @@ int igt_main()
 		int fd;
 
 		big = vpfn_require_device();
-		fd = vpfn_open_small(O_RDWR);
-		igt_require_f(fd >= 0, "no second device of the driver vpfn\n");
+		fd = vpfn_require_small_device();
 		igt_assert_eq(vpfn_card_name(fd, name), 0);
 		close(fd);
 	}

@@ -417,7 +417,7 @@ static void assert_no_dump(void)
 	igt_assert_eq(vpfn_dump_find(big, path, sizeof(path)), -ENOENT);
 }
 
-/* Interrupts work: jobs do not end by the watchdog alone. */
+/* Interrupts work: jobs do not end by the timeout alone. */
 static void assert_interrupts_work(struct scene *scene)
 {
 	uint64_t before;

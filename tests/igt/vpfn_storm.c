@@ -23,6 +23,7 @@
 #include "vpfn_pattern.h"
 #include "vpfn_pressure.h"
 #include "vpfn_random.h"
+#include "vpfn_view.h"
 
 IGT_TEST_DESCRIPTION("Processes that together want four times the device memory, every byte checked.");
 
@@ -445,9 +446,8 @@ int igt_main()
 	uint64_t vram = 0, room;
 
 	igt_fixture() {
-		int fd = vpfn_open_small(O_RDWR);
+		int fd = vpfn_require_small_device();
 
-		igt_require_f(fd >= 0, "no device with memory that the CPU cannot see\n");
 		igt_assert_eq(vpfn_vram_size(fd, &vram), 0);
 		close(fd);
 		igt_assert_eq(vpfn_system_room(&room), 0);

@@ -47,6 +47,21 @@ int vpfn_require_device(void)
 	return fd;
 }
 
+/**
+ * vpfn_require_small_device:
+ *
+ * Opens the device with memory that the CPU cannot see, or skips.
+ *
+ * Returns: a DRM file descriptor, which the caller closes.
+ */
+int vpfn_require_small_device(void)
+{
+	int fd = vpfn_open_small(O_RDWR);
+
+	igt_require_f(fd >= 0, "no device with memory that the CPU cannot see\n");
+	return fd;
+}
+
 #define TIMEOUT_MS	"/sys/module/vpfn/parameters/timeout_ms"
 
 static char timeout_at_start[16];

@@ -23,6 +23,7 @@ struct vpfn_view {
 };
 
 int vpfn_require_device(void);
+int vpfn_require_small_device(void);
 void vpfn_limit_restore(void);
 
 /* How long the engine may make no progress; as it was when the test exits. */
