@@ -419,7 +419,7 @@ void vpfn_job_stop(struct vpfn_device *vdev)
 			break;
 	}
 
-	/* Jobs that have ended are freed after vpfn_job_start(). */
+	/* Jobs that have ended are freed after vpfn_job_start(): no timer for them until then. */
 	cancel_delayed_work_sync(&vdev->sched.work_tdr);
 }
 
