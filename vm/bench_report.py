@@ -234,7 +234,9 @@ def diff(old, new):
 
 def main():
     command, *arguments = sys.argv[1:]
-    return {"write": write, "functions": functions, "page": page, "print": print_tables, "diff": diff}[command](*arguments)
+    commands = {"write": write, "functions": functions, "page": page, "print": print_tables,
+                "diff": diff}
+    return commands[command](*arguments)
 
 
 sys.exit(main())

@@ -284,13 +284,6 @@ share_arguments() {
 	)
 }
 
-# bochs-display is for the one test that looks at mappings of other drivers; it loads the driver.
-# bzImage takes two seconds to unpack, but started as vmlinux (PVH) the kernel does not wake up
-# from suspend to RAM.
-# Without la57: an interrupt while the kernel finds out what the CPU has makes KASAN believe
-# that there are four levels of page tables, and complain, at about every fifth start.
-# QEMU's options hold commas
-# shellcheck disable=SC2054
 add_plugin() {
 	local plugin_path
 
@@ -298,6 +291,12 @@ add_plugin() {
 	arguments+=(-plugin "$plugin_path/$(basename "$plugin")" -d plugin)
 }
 
+# bochs-display is for the one test that looks at mappings of other drivers; it loads the driver.
+# bzImage takes two seconds to unpack, but started as vmlinux (PVH) the kernel does not wake up
+# from suspend to RAM.
+# Without la57: an interrupt while the kernel finds out what the CPU has makes KASAN believe
+# that there are four levels of page tables, and complain, at about every fifth start.
+# QEMU's options hold commas
 # shellcheck disable=SC2054
 qemu_arguments() {
 	local qemu_path image_path rootfs_path dir_path vram_path
