@@ -6,6 +6,7 @@
 # usage: linux.sh FLAVOUR          builds the kernel
 #        linux.sh FLAVOUR --build  builds it and prints the build directory instead, whose
 #                                  parent is the source tree
+# The flavour kcsan looks for data races of the driver alone.
 # The flavour coverage is the debug one with a driver that counts which of its lines run;
 # gcov/ in the result says what the counts mean.
 # fast-patched, debug-patched: that flavour with patches/linux/ applied
@@ -118,15 +119,19 @@ configure() {
 	(cd "$tree" && ARCH=x86_64 scripts/kconfig/merge_config.sh -n -s -O "$build" "${fragments[@]/#/"$top/"}")
 }
 
-# The variables that a driver's Makefile would set to be profiled
-profiled() {
-	(cd "$top/drivers/gpu/drm/vpfn" && printf 'GCOV_PROFILE_%s.o=y\n' *.c | sed 's/\.c\.o=/.o=/')
+# for_driver VARIABLE: what a driver's Makefile would set to y for each of its objects
+for_driver() {
+	(cd "$top/drivers/gpu/drm/vpfn" && printf "$1_%s.o=y\n" *.c | sed 's/\.c\.o=/.o=/')
 }
 
 kernel_make() {
 	local variables=()
 
-	[ "$flavour" != coverage ] || mapfile -t variables < <(profiled)
+	case $flavour in
+	coverage) mapfile -t variables < <(for_driver GCOV_PROFILE) ;;
+	# Of all accesses KCSAN watches few: those of the driver alone
+	kcsan) mapfile -t variables < <(for_driver KCSAN_SANITIZE && echo KCSAN_SANITIZE=n) ;;
+	esac
 	[ ${#patches[@]} -eq 0 ] || variables+=(LOCALVERSION=-patched)
 	make -C "$tree" O="$build" ARCH=x86_64 KBUILD_BUILD_USER=vpfn KBUILD_BUILD_HOST=vpfn \
 		-j"$(nproc)" "${variables[@]}" "$@"
