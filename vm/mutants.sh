@@ -17,7 +17,8 @@ driver=drivers/gpu/drm/vpfn
 drivers=$dir/drivers/mutants
 unbroken=unbroken
 all_tests=(gem mmap split rules direct_io memory evict move race place prime interop p2p p2p_move p2p_unplug submit
-	cmds queue waits bounds alloc gone unbind probe unplug reset suspend kunit)
+	cmds queue waits bounds alloc gone unbind probe unplug reset suspend wedged
+	recovery kunit)
 
 # select_mutants GLOB...: their names
 select_mutants() {

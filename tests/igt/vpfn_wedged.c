@@ -5,7 +5,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/pci_regs.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -219,6 +221,54 @@ static void test_uncleared(void)
 	assert_works(small);
 }
 
+/* Until the driver has given the engine up; then the device is back, and its BARs where they were. */
+static void pull_out_for_a_while(int file)
+{
+	char path[64], config[PCI_STD_HEADER_SIZEOF];
+	uint16_t command = PCI_COMMAND_MEMORY;
+	int space;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", small);
+	space = open(path, O_RDWR | O_CLOEXEC);
+	igt_assert_lte(0, space);
+	igt_assert(pread(space, config, sizeof(config), 0) == sizeof(config));
+
+	pull_out();
+	igt_assert_eq(vpfn_run(file, &nop, 1), -EIO);
+	igt_assert_eq(vpfn_host_gone(VPFN_HOST_SMALL, false), 0);
+	for (int bar = PCI_BASE_ADDRESS_0; bar <= PCI_BASE_ADDRESS_5; bar += 4)
+		igt_assert(pwrite(space, config + bar, 4, bar) == 4);
+	igt_assert(pwrite(space, &command, sizeof(command), PCI_COMMAND) == sizeof(command));
+	close(space);
+}
+
+/* Device memory is still there, and the engine is not used any more. */
+static void test_by_cpu(void)
+{
+	const struct vpfn_pattern pattern = { .seed = 0x93, .size = SIZE };
+	uint32_t placement;
+	struct vpfn_bo bo;
+	int file = open_small();
+	void *map;
+
+	igt_assert_eq(vpfn_bo_create_in(file, SIZE, VRAM, DRM_VPFN_GEM_CREATE_CPU_ACCESS, &bo), 0);
+	igt_assert_eq(vpfn_bo_map(file, &bo, &map), 0);
+	vpfn_pattern_bytes(&pattern, map, SIZE);
+	pull_out_for_a_while(file);
+	igt_assert_eq(vpfn_run(file, &nop, 1), -EIO);
+	igt_assert_eq_u64(vpfn_pattern_check(&pattern, map, 0, SIZE), SIZE);
+	igt_assert_eq(vpfn_evict(file), 0);
+	igt_assert_eq(vpfn_bo_placement(file, &bo, &placement), 0);
+	igt_assert_eq_u64(placement, SYSTEM);
+	igt_assert_eq_u64(vpfn_pattern_check(&pattern, map, 0, SIZE), SIZE);
+	munmap(map, SIZE);
+	close(file);
+
+	bring_back();
+	is_down = false;
+	assert_works(small);
+}
+
 static void test_wedged_replug(void)
 {
 	close(wedge());
@@ -240,6 +290,7 @@ static const struct {
 	{ "wedged-open", "A file that is open before a device comes back stays without it.",
 	  test_wedged_open },
 	{ "uncleared", "No access shows a buffer that could not be cleared.", test_uncleared },
+	{ "by-cpu", "Without the engine the CPU moves a buffer that it reaches.", test_by_cpu },
 	{ "gone-idle", "The device goes while it has nothing to do.", test_gone_idle },
 	{ "wedged-replug", "A wedged device is unplugged and plugged in again.",
 	  test_wedged_replug },
