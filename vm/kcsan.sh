@@ -9,7 +9,7 @@
 
 dir=$out/kcsan
 list=$top/tests/kcsan/races.txt
-tests='^igt@vpfn_(submit|cmds|order|submitter|queue|recovery|bounds|waits|mmap|split|rules|move|race|evict|memory|place|storm|prime)'
+tests='^igt@vpfn_(submit|cmds|order|submitter|queue|recovery|bounds|waits|mmap|mm_fuzz|split|rules|move|race|evict|memory|place|storm|prime)'
 
 # races: each of the reports that name the driver, as "FUNCTION / FUNCTION"
 races() {
