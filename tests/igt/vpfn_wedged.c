@@ -221,7 +221,7 @@ static void test_uncleared(void)
 	assert_works(small);
 }
 
-/* Until the driver has given the engine up; then the device is back, and its BARs where they were. */
+/* Until the driver has given the engine up; then the device is back, its BARs where they were. */
 static void pull_out_for_a_while(int file)
 {
 	char path[64], config[PCI_STD_HEADER_SIZEOF];
