@@ -18,6 +18,7 @@
 #include "vpfn_card.h"
 #include "vpfn_dmabuf.h"
 #include "vpfn_events.h"
+#include "vpfn_failure.h"
 #include "vpfn_gate.h"
 #include "vpfn_job.h"
 #include "vpfn_pattern.h"
@@ -281,61 +282,17 @@ static void test_seen(void)
 
 /* ---- What cannot be had ---- */
 
-#define FAULTS		"/sys/kernel/debug/"
-#define NTH_FAULT	"/proc/thread-self/fail-nth"
-
 /* A fault takes some allocations, and a page for each page of the buffer. */
 #define MAX_NTH		400
-
-static void set_fault(const char *file, const char *text)
-{
-	char path[96];
-
-	snprintf(path, sizeof(path), FAULTS "%s", file);
-	igt_assert_eq(vpfn_text_write(path, text), 0);
-}
-
-static void no_faults(int sig)
-{
-	(void)sig;
-	vpfn_text_write(FAULTS "failslab/ignore-gfp-wait", "Y");
-	vpfn_text_write(FAULTS "fail_page_alloc/ignore-gfp-wait", "Y");
-	vpfn_text_write(FAULTS "fail_page_alloc/ignore-gfp-highmem", "Y");
-	vpfn_text_write(FAULTS "fail_page_alloc/min-order", "1");
-	vpfn_text_write(FAULTS "fail_usercopy/require-start", "0");
-	vpfn_text_write(FAULTS "fail_usercopy/require-end", "0xffffffffffffffff");
-}
-
-static void require_faults(void)
-{
-	igt_require_f(!access(NTH_FAULT, W_OK) && !access(FAULTS "failslab", F_OK) &&
-		      !access(FAULTS "fail_page_alloc", F_OK),
-		      "the kernel lacks CONFIG_FAILSLAB or CONFIG_FAIL_PAGE_ALLOC\n");
-	igt_install_exit_handler(no_faults);
-	set_fault("failslab/ignore-gfp-wait", "N");
-	set_fault("failslab/verbose", "0");
-	set_fault("fail_page_alloc/ignore-gfp-wait", "N");
-	set_fault("fail_page_alloc/ignore-gfp-highmem", "N");
-	set_fault("fail_page_alloc/min-order", "0");
-	set_fault("fail_page_alloc/verbose", "0");
-	/* No caller is in this range: the test's own system calls must not fail. */
-	set_fault("fail_usercopy/require-start", "1");
-	set_fault("fail_usercopy/require-end", "2");
-}
 
 /* Has the n-th allocation of the touch fail, and tells whether it came to that. */
 static int touch_without(char *map, unsigned int nth, bool *failed)
 {
-	int file = open(NTH_FAULT, O_RDWR | O_CLOEXEC), sig;
-	char text[16] = "";
+	int file = open(VPFN_FAIL_NTH, O_RDWR | O_CLOEXEC), sig;
 
-	igt_assert_lte(0, file);
-	snprintf(text, sizeof(text), "%u", nth);
-	igt_assert(pwrite(file, text, strlen(text), 0) > 0);
+	igt_assert(vpfn_failure_arm(file, nth));
 	sig = vpfn_signal_of(map, VPFN_WRITE);
-	memset(text, 0, sizeof(text));
-	*failed = pread(file, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
-	igt_assert(pwrite(file, "0", 1, 0) > 0);
+	*failed = vpfn_failure_disarm(file);
 	close(file);
 	return sig;
 }
@@ -349,9 +306,8 @@ static void make_untouched(int fd, uint32_t placement, struct vpfn_bo *bo)
 }
 
 /*
- * Addresses that have a page table, because of a page beside them. To touch that page makes the
- * test's own memory present, too. If mm fails to allocate either, the touch is tried again as well,
- * but the kernel says so in its log.
+ * Addresses that have a page table, because of a page beside them: if mm fails to allocate one, the
+ * touch is tried again as well, but the kernel says so in its log.
  */
 static void *reserve_with_table(void)
 {
@@ -370,7 +326,9 @@ static void test_touch(uint32_t placement)
 	void *area;
 
 	igt_require_f(small >= 0, "no device with memory that the CPU cannot see\n");
-	require_faults();
+	vpfn_failures_require();
+	vpfn_failures_count(VPFN_FAIL_SLAB, NULL);
+	vpfn_failures_count(VPFN_FAIL_PAGES, NULL);
 	area = reserve_with_table();
 	for (nth = 1; failed; nth++) {
 		struct vpfn_bo bo;
@@ -391,6 +349,7 @@ static void test_touch(uint32_t placement)
 		igt_assert_eq(vpfn_bo_close(small, &bo), 0);
 	}
 	munmap(area, VPFN_2M);
+	vpfn_failures_end();
 	igt_info("%u allocations failed\n", failures);
 	igt_assert_lte(1, failures);
 }

@@ -16,6 +16,7 @@
 #include "vpfn_card.h"
 #include "vpfn_client.h"
 #include "vpfn_disk.h"
+#include "vpfn_failure.h"
 #include "vpfn_gate.h"
 #include "vpfn_holdings.h"
 #include "vpfn_host.h"
@@ -437,6 +438,35 @@ static void test_module_after_unbind(void)
 	vpfn_check_works(vpfn_small_name);
 }
 
+/* Nobody can refuse it: without memory it ends as well, and what clients have is as dead. */
+static void test_unbind_without_memory(void)
+{
+	int nth = open(VPFN_FAIL_NTH, O_RDWR | O_CLOEXEC);
+	struct vpfn_holdings holdings;
+	bool failed = true;
+	unsigned int n;
+
+	vpfn_failures_require();
+	vpfn_failures_count(VPFN_FAIL_SLAB, NULL);
+	vpfn_failures_count(VPFN_FAIL_PAGES, "allocate_slab");
+	for (n = 1; failed; n++) {
+		vpfn_holdings_open(&holdings);
+		vpfn_holdings_start_job(&holdings);
+		igt_assert(vpfn_failure_arm(nth, n));
+		igt_assert_eq(vpfn_card_unbind(vpfn_small_name), 0);
+		failed = vpfn_failure_disarm(nth);
+		igt_assert(!vpfn_card_is_bound(vpfn_small_name));
+		vpfn_holdings_check_job(&holdings);
+		vpfn_holdings_check_dead(&holdings);
+		vpfn_holdings_close(&holdings);
+		igt_assert_eq(vpfn_card_bind(vpfn_small_name), 0);
+	}
+	vpfn_failures_end();
+	close(nth);
+	igt_info("%u allocations failed\n", n - 2);
+	vpfn_check_works(vpfn_small_name);
+}
+
 static const struct vpfn_plug_test tests[] = {
 	{ "unbind-busy", "The driver is unbound while the engine has a job it cannot end.",
 	  test_unbind_busy },
@@ -448,6 +478,8 @@ static const struct vpfn_plug_test tests[] = {
 	  test_unbind_waited },
 	{ "unbind-under-load", "The driver is unbound and bound while threads submit and map.",
 	  test_unbind_under_load },
+	{ "unbind-without-memory", "The driver is unbound, and each allocation of that fails once.",
+	  test_unbind_without_memory },
 	{ "module-after-unbind", "The module stays until the last user of a dead device goes.",
 	  test_module_after_unbind },
 };
