@@ -2,7 +2,7 @@
 # Every command of the project. What they write lands in out/, or where OUT= says;
 # what they build is kept in ${XDG_CACHE_HOME:-~/.cache}/vpfn.
 
-.PHONY: help run bench bench-diff check check-quick coverage qtest fuzz-device fuzz-driver kcsan mutants mm-bugs ttm-helper igt lint selftest shell kernel-tree qemu-tree igt-tree clean
+.PHONY: help run bench bench-diff check check-quick coverage qtest fuzz-device fuzz-driver kcsan mutants automutants mm-bugs ttm-helper igt lint selftest shell kernel-tree qemu-tree igt-tree clean
 .SILENT:
 
 ## help: this list
@@ -72,6 +72,10 @@ ttm-helper:
 ## mutants: break each rule of the driver in turn, see a test fail (MUTANTS='R10-* R13-*': only some)
 mutants:
 	set -f; vm/mutants.sh $(MUTANTS)
+
+## automutants: break lines of the driver and the device at random, see a test fail (COUNT=10 of each file, SEED=1, FILES='vpfn_bo.c')
+automutants:
+	set -f; vm/automutants.sh --count $(or $(COUNT),10) --seed $(or $(SEED),1) $(FILES)
 
 ## shell: the VM with a prompt (FLAVOUR=debug for the kernel of make check, ADD=DIR for files of one's own in /vpfn)
 shell:
