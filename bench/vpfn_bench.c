@@ -30,15 +30,15 @@
 #include <xf86drm.h>
 
 #include "marks.h"
-#include "vpfn_bo.h"
-#include "vpfn_card.h"
-#include "vpfn_job.h"
-#include "vpfn_leaf.h"
-#include "vpfn_pattern.h"
+#include "pfnmap/pfnmap_pattern.h"
+#include "vpfn/vpfn_bo.h"
+#include "vpfn/vpfn_card.h"
+#include "vpfn/vpfn_job.h"
+#include "vpfn/vpfn_leaf.h"
 
 #define REPEATS		3
 #define MIB		(1ull << 20)
-#define SIZES		{ VPFN_2M, 64 * MIB, VPFN_1G }
+#define SIZES		{ PFNMAP_2M, 64 * MIB, PFNMAP_1G }
 #define BUFFERS		1000
 #define BUFFER_SIZE	(4 * MIB)
 #define SMALL_BUFFERS	10000
@@ -116,7 +116,7 @@ static int open_vpfn(const struct side *side)
 {
 	int err = vpfn_limit_set(side->level);
 
-	err = err ?: vpfn_bo_create_in(card, VPFN_1G, DRM_VPFN_PLACEMENT_VRAM,
+	err = err ?: vpfn_bo_create_in(card, PFNMAP_1G, DRM_VPFN_PLACEMENT_VRAM,
 				       DRM_VPFN_GEM_CREATE_CPU_ACCESS, &bo);
 	/* The engine clears it. */
 	return err ?: vpfn_bo_wait(card, &bo, 0, VPFN_LONG_NS);
@@ -151,10 +151,10 @@ static int bind_vfio(char *path, size_t size)
 
 	if (system("modprobe -q vfio-pci"))
 		return -ENODEV;
-	err = vpfn_text_write("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "1");
+	err = pfnmap_text_write("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "1");
 	err = err ?: vpfn_card_set(card_name, "driver_override", "vfio-pci");
 	err = err ?: vpfn_card_unbind(card_name);
-	err = err ?: vpfn_text_write("/sys/bus/pci/drivers_probe", card_name);
+	err = err ?: pfnmap_text_write("/sys/bus/pci/drivers_probe", card_name);
 	if (err)
 		return err;
 
@@ -253,10 +253,10 @@ static int map_anonymous(const struct side *side, uint64_t size, void **map)
 static int open_hugetlb(const struct side *side)
 {
 	char text[16];
-	int err = vpfn_text_write(HUGE_PAGES, "512");
+	int err = pfnmap_text_write(HUGE_PAGES, "512");
 
 	(void)side;
-	err = err ?: vpfn_text_read(HUGE_PAGES, text, sizeof(text));
+	err = err ?: pfnmap_text_read(HUGE_PAGES, text, sizeof(text));
 	return err ?: strtol(text, NULL, 10) == 512 ? 0 : -ENOMEM;
 }
 
@@ -271,7 +271,7 @@ static int map_hugetlb(const struct side *side, uint64_t size, void **map)
 static void close_hugetlb(const struct side *side)
 {
 	(void)side;
-	vpfn_text_write(HUGE_PAGES, "0");
+	pfnmap_text_write(HUGE_PAGES, "0");
 }
 
 /* vpfn at PTE maps by TTM's own fault handler, ttm_bo_vm_fault_reserved(). vfio-pci comes last. */
@@ -305,7 +305,7 @@ static void unmap(const struct mapping *mapping)
 		fail("munmap", -errno);
 }
 
-#define TOUCHES_MAX	(VPFN_1G / VPFN_PAGE)
+#define TOUCHES_MAX	(PFNMAP_1G / PFNMAP_PAGE)
 
 /* What each touch has cost: the least of all repeats */
 static uint32_t least_cost[TOUCHES_MAX];
@@ -315,7 +315,7 @@ static __attribute__((noinline)) uint64_t touch_word(char *word)
 {
 	uint64_t begin = now();
 
-	vpfn_store(word, 1);
+	pfnmap_store(word, 1);
 	return now() - begin;
 }
 
@@ -347,8 +347,8 @@ struct first_touch {
 
 /* 1 and 40503 have no factor in common with a power of two. */
 static const struct first_touch touches[] = {
-	{ "touch-pages", VPFN_PAGE, 1 },
-	{ "touch-random", VPFN_PAGE, 40503 },
+	{ "touch-pages", PFNMAP_PAGE, 1 },
+	{ "touch-random", PFNMAP_PAGE, 40503 },
 	{ "touch-once", 0, 1 },
 };
 
@@ -390,7 +390,7 @@ static void measure_mmap(const struct side *side, uint64_t size)
 
 		map_side(side, size, &mapping);
 		add(&maps, now() - begin);
-		touch(&mapping, VPFN_PAGE, 1);
+		touch(&mapping, PFNMAP_PAGE, 1);
 		begin = now();
 		unmap(&mapping);
 		add(&unmaps, now() - begin);
@@ -403,9 +403,9 @@ static void measure_mmap(const struct side *side, uint64_t size)
 		    (side->map == map_vfio && side->level == VPFN_PUD))
 			continue;
 		map_side(side, size, &mapping);
-		touch(&mapping, VPFN_PAGE, 1);
+		touch(&mapping, PFNMAP_PAGE, 1);
 		begin = now();
-		if (munmap((char *)mapping.map + size / 2, VPFN_PAGE))
+		if (munmap((char *)mapping.map + size / 2, PFNMAP_PAGE))
 			fail("munmap of a page", -errno);
 		middle = now();
 		add(&holes, middle - begin);
@@ -437,7 +437,7 @@ static void measure_fork(const struct side *side, uint64_t size)
 	struct mapping mapping;
 
 	map_side(side, size, &mapping);
-	touch(&mapping, VPFN_PAGE, 1);
+	touch(&mapping, PFNMAP_PAGE, 1);
 	for (int i = 0; i < REPEATS; i++)
 		add(&with, fork_and_exit());
 	unmap(&mapping);
@@ -478,7 +478,7 @@ static void mark_side(const struct side *side)
 	if (side->level == VPFN_PTE || (side->open && side->open(side)))
 		return;
 	for (int round = 0; round < REPEATS; round++) {
-		map_side(side, VPFN_1G, &mapping);
+		map_side(side, PFNMAP_1G, &mapping);
 		if (round == REPEATS - 1)
 			asm volatile(".ascii \"" MARK_BEGIN "\"" ::: "memory");
 		touch_word(mapping.map);
@@ -511,7 +511,7 @@ static void measure_buffers(const struct side *side)
 		err = err ?: vpfn_bo_map(card, &buffer, &mapping.map);
 		if (err)
 			fail("a buffer", err);
-		touch(&mapping, VPFN_PAGE, 1);
+		touch(&mapping, PFNMAP_PAGE, 1);
 		unmap(&mapping);
 		vpfn_bo_close(card, &buffer);
 		add(&each, task_time() - begin);
@@ -530,7 +530,7 @@ static void measure_create(const struct side *side)
 
 	for (int i = 0; i < SMALL_BUFFERS; i++) {
 		begin = task_time();
-		err = vpfn_bo_create(card, VPFN_PAGE, &buffers[i]);
+		err = vpfn_bo_create(card, PFNMAP_PAGE, &buffers[i]);
 		if (err)
 			fail("a small buffer", err);
 		add(&creates, task_time() - begin);
@@ -540,8 +540,8 @@ static void measure_create(const struct side *side)
 		vpfn_bo_close(card, &buffers[i]);
 		add(&closes, task_time() - begin);
 	}
-	tell("create", side, VPFN_PAGE, "instructions", &creates);
-	tell("close", side, VPFN_PAGE, "instructions", &closes);
+	tell("create", side, PFNMAP_PAGE, "instructions", &creates);
+	tell("close", side, PFNMAP_PAGE, "instructions", &closes);
 }
 
 static void measure_submit(const struct side *side)
@@ -584,10 +584,10 @@ int main(int argc, char **argv)
 	if (card < 0)
 		fail("no vpfn device", card);
 	err = vpfn_card_name(card, card_name) ?: vpfn_bar_start(card, VRAM_BAR, &bar);
-	err = err ?: vpfn_reserve(2 * VPFN_1G, VPFN_1G, &reserved);
+	err = err ?: pfnmap_reserve(2 * PFNMAP_1G, PFNMAP_1G, &reserved);
 	if (err)
 		fail("the device", err);
-	munmap(reserved, 2 * VPFN_1G);
+	munmap(reserved, 2 * PFNMAP_1G);
 	area = reserved;
 
 	if (!functions)

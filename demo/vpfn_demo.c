@@ -18,12 +18,12 @@
 #include <sys/personality.h>
 #include <unistd.h>
 
-#include "vpfn_bo.h"
-#include "vpfn_consumer.h"
-#include "vpfn_disk.h"
-#include "vpfn_leaf.h"
-#include "vpfn_pattern.h"
-#include "vpfn_witness.h"
+#include "pfnmap/pfnmap_consumer.h"
+#include "pfnmap/pfnmap_disk.h"
+#include "pfnmap/pfnmap_pattern.h"
+#include "vpfn/vpfn_bo.h"
+#include "vpfn/vpfn_leaf.h"
+#include "vpfn/vpfn_witness.h"
 
 #define VRAM_BAR	2
 #define WIDTH		88
@@ -36,7 +36,7 @@
 
 static int fd;
 static struct vpfn_bo bo_4k, bo_2m, bo_1g;
-static struct vpfn_disk disk;
+static struct pfnmap_disk disk;
 static unsigned int rows, rows_right;
 
 /* One row of a table, with the verdict at its end. */
@@ -102,8 +102,8 @@ static struct cost measure(const struct vpfn_bo *bo, enum vpfn_level limit)
 	long kib = vpfn_page_table_kib();
 	long faults = vpfn_faults();
 
-	for (uint64_t at = 0; at < bo->size; at += VPFN_PAGE)
-		vpfn_store(map + at, at);
+	for (uint64_t at = 0; at < bo->size; at += PFNMAP_PAGE)
+		pfnmap_store(map + at, at);
 
 	faults = vpfn_faults() - faults;
 	kib = vpfn_page_table_kib() - kib;
@@ -113,11 +113,11 @@ static struct cost measure(const struct vpfn_bo *bo, enum vpfn_level limit)
 /* Tables of PTEs for each 2 MiB; one more for a table above them, or for a bad alignment. */
 static bool page_table_is_right(long kib, uint64_t size, enum vpfn_level limit)
 {
-	long tables = limit == VPFN_PTE ? size / VPFN_2M * 4 : 0;
+	long tables = limit == VPFN_PTE ? size / PFNMAP_2M * 4 : 0;
 
-	if (size == VPFN_1G && limit == VPFN_PUD)
+	if (size == PFNMAP_1G && limit == VPFN_PUD)
 		return kib == 0;
-	if (size < VPFN_1G)
+	if (size < PFNMAP_1G)
 		return kib <= tables + 8;
 	return kib >= tables && kib <= tables + 8;
 }
@@ -152,7 +152,7 @@ static void show_leaves(void)
 
 	/* Once for nothing, so that no fault of our own code, data and stack counts. */
 	dry_run = measure(&bo_4k, VPFN_PTE);
-	munmap(dry_run.map, VPFN_PAGE);
+	munmap(dry_run.map, PFNMAP_PAGE);
 
 	for (size_t i = 0; i < ARRAY_SIZE(buffers); i++) {
 		for_each_vpfn_level(limit) {
@@ -186,30 +186,30 @@ struct answers {
 	bool kept[VPFN_PUD + 1];
 };
 
-static void ask(const struct vpfn_consumer_env *env, void *addr, int answers[MAX_CONSUMERS])
+static void ask(const struct pfnmap_consumer_env *env, void *addr, int answers[MAX_CONSUMERS])
 {
-	for (size_t i = 0; i < vpfn_consumer_count; i++)
-		answers[i] = vpfn_consumers[i].run(env, addr, CONSUMER_LEN);
+	for (size_t i = 0; i < pfnmap_consumer_count; i++)
+		answers[i] = pfnmap_consumers[i].run(env, addr, CONSUMER_LEN);
 }
 
 /* What the consumers refuse they must not have touched, neither leaf nor contents. */
-static void ask_at_level(const struct vpfn_consumer_env *env, enum vpfn_level level,
+static void ask_at_level(const struct pfnmap_consumer_env *env, enum vpfn_level level,
 			 struct answers *answers)
 {
 	const struct vpfn_bo *bo = bo_of(level);
-	struct vpfn_pattern pattern = { .seed = level, .size = bo->size };
+	struct pfnmap_pattern pattern = { .seed = level, .size = bo->size };
 	char *map = map_at_limit(bo, level), *middle = map + bo->size / 2;
 
-	vpfn_pattern_fill(&pattern, map, 0, bo->size);
+	pfnmap_pattern_fill(&pattern, map, 0, bo->size);
 	ask(env, middle, answers->on[level]);
 	answers->kept[level] = level_at(middle) == level &&
-			       vpfn_pattern_check(&pattern, map, 0, bo->size) == bo->size;
+			       pfnmap_pattern_check(&pattern, map, 0, bo->size) == bo->size;
 	munmap(map, bo->size);
 }
 
-static void ask_ordinary_memory(const struct vpfn_consumer_env *env, struct answers *answers)
+static void ask_ordinary_memory(const struct pfnmap_consumer_env *env, struct answers *answers)
 {
-	void *memory = vpfn_anonymous(CONSUMER_LEN);
+	void *memory = pfnmap_anonymous(CONSUMER_LEN);
 
 	check(memory ? 0 : -ENOMEM, "allocate memory");
 	ask(env, memory, answers->on[VPFN_NONE]);
@@ -221,9 +221,9 @@ static void show_consumer(const struct answers *answers, size_t i)
 	bool right = !answers->on[VPFN_NONE][i];
 
 	for_each_vpfn_level(level)
-		right &= answers->on[level][i] == vpfn_consumers[i].answer_on_pfnmap;
+		right &= answers->on[level][i] == pfnmap_consumers[i].answer_on_pfnmap;
 
-	row(right, "%-22s %-10s %-10s %-10s %s", vpfn_consumers[i].name,
+	row(right, "%-22s %-10s %-10s %-10s %s", pfnmap_consumers[i].name,
 	    errno_name(answers->on[VPFN_PTE][i]), errno_name(answers->on[VPFN_PMD][i]),
 	    errno_name(answers->on[VPFN_PUD][i]), errno_name(answers->on[VPFN_NONE][i]));
 }
@@ -236,9 +236,9 @@ static const char *kept(bool is_kept)
 static void show_consumers(void)
 {
 	static struct answers answers;
-	struct vpfn_consumer_env env = {
+	struct pfnmap_consumer_env env = {
 		.buffered_fd = memfd_create("vpfn-demo", MFD_CLOEXEC),
-		.vivid_fd = vpfn_vivid_open(),
+		.vivid_fd = pfnmap_vivid_open(),
 	};
 
 	env.direct_fd = open(disk.device, O_RDWR | O_DIRECT | O_CLOEXEC);
@@ -251,7 +251,7 @@ static void show_consumers(void)
 
 	printf("\n2. What do consumers of user memory return for the mapping?\n");
 	printf("   %-22s %-10s %-10s %-10s %s\n", "", "pte", "pmd", "pud", "ordinary memory");
-	for (size_t i = 0; i < vpfn_consumer_count; i++)
+	for (size_t i = 0; i < pfnmap_consumer_count; i++)
 		show_consumer(&answers, i);
 	row(answers.kept[VPFN_PTE] && answers.kept[VPFN_PMD] && answers.kept[VPFN_PUD],
 	    "%-22s %-10s %-10s %-10s", "leaf and bytes after", kept(answers.kept[VPFN_PTE]),
@@ -259,12 +259,12 @@ static void show_consumers(void)
 }
 
 /* One side of the hole: the contents are right, and the leaves are those named. */
-static void show_side(const char *side, const struct vpfn_pattern *pattern, char *map,
+static void show_side(const char *side, const struct pfnmap_pattern *pattern, char *map,
 		      uint64_t from, uint64_t to, enum vpfn_level first, enum vpfn_level last)
 {
-	uint64_t end = vpfn_pattern_check(pattern, map, from, to);
+	uint64_t end = pfnmap_pattern_check(pattern, map, from, to);
 	enum vpfn_level at_first = level_at(map + from);
-	enum vpfn_level at_last = level_at(map + to - VPFN_PAGE);
+	enum vpfn_level at_last = level_at(map + to - PFNMAP_PAGE);
 
 	row(end == to && at_first == first && at_last == last,
 	    "%s: the bytes are %s; a %s maps the first page, a %s the last one", side,
@@ -274,24 +274,24 @@ static void show_side(const char *side, const struct vpfn_pattern *pattern, char
 
 static void show_munmap(void)
 {
-	struct vpfn_pattern pattern = { .seed = 0x30, .size = VPFN_1G };
+	struct pfnmap_pattern pattern = { .seed = 0x30, .size = PFNMAP_1G };
 	char *map = map_at_limit(&bo_1g, VPFN_PUD);
-	uint64_t hole = VPFN_1G / 2, next = hole + VPFN_PAGE;
+	uint64_t hole = PFNMAP_1G / 2, next = hole + PFNMAP_PAGE;
 	enum vpfn_level before;
 	int sig;
 
-	vpfn_pattern_fill(&pattern, map, 0, VPFN_1G);
+	pfnmap_pattern_fill(&pattern, map, 0, PFNMAP_1G);
 	before = level_at(map + hole);
-	munmap(map + hole, VPFN_PAGE);
-	sig = vpfn_signal_of(map + hole, VPFN_READ);
+	munmap(map + hole, PFNMAP_PAGE);
+	sig = pfnmap_signal_of(map + hole, PFNMAP_READ);
 
 	printf("\n3. One page unmapped in the middle of a 1 GiB leaf: what is left?\n");
 	row(before == VPFN_PUD && sig == SIGSEGV,
 	    "the page: a %s mapped it; a read of it now raises %s",
 	    vpfn_level_name(before), sig ? strsignal(sig) : "no signal");
 	show_side("below", &pattern, map, 0, hole, VPFN_PMD, VPFN_PMD);
-	show_side("above", &pattern, map, next, VPFN_1G, VPFN_PTE, VPFN_PMD);
-	munmap(map, VPFN_1G);
+	show_side("above", &pattern, map, next, PFNMAP_1G, VPFN_PTE, VPFN_PMD);
+	munmap(map, PFNMAP_1G);
 }
 
 /* Where the byte at @addr lies in the device memory. */
@@ -302,16 +302,16 @@ static uint64_t vram_offset(const void *addr)
 
 	check(vpfn_bar_start(fd, VRAM_BAR, &bar), "find the device memory");
 	check(vpfn_leaf_from_driver(fd, addr, &leaf), "find a page of the device memory");
-	return leaf.pfn * VPFN_PAGE - bar;
+	return leaf.pfn * PFNMAP_PAGE - bar;
 }
 
 /* The digest of what is about to be written; the mapping is never read. */
-static void expect(const struct vpfn_pattern *pattern, char hex[VPFN_SHA256_HEX])
+static void expect(const struct pfnmap_pattern *pattern, char hex[VPFN_SHA256_HEX])
 {
-	void *bytes = vpfn_anonymous(WITNESS_LEN);
+	void *bytes = pfnmap_anonymous(WITNESS_LEN);
 
 	check(bytes ? 0 : -ENOMEM, "allocate memory");
-	vpfn_pattern_bytes(pattern, bytes, WITNESS_LEN);
+	pfnmap_pattern_bytes(pattern, bytes, WITNESS_LEN);
 	check(vpfn_sha256(bytes, WITNESS_LEN, hex), "run sha256sum");
 	munmap(bytes, WITNESS_LEN);
 }
@@ -319,12 +319,12 @@ static void expect(const struct vpfn_pattern *pattern, char hex[VPFN_SHA256_HEX]
 static void show_witness(int port, enum vpfn_level level)
 {
 	const struct vpfn_bo *bo = bo_of(level);
-	struct vpfn_pattern pattern = { .seed = 0x40 + level, .size = WITNESS_LEN };
+	struct pfnmap_pattern pattern = { .seed = 0x40 + level, .size = WITNESS_LEN };
 	char written[VPFN_SHA256_HEX], seen[VPFN_SHA256_HEX] = "the host does not answer";
 	char *map = map_at_limit(bo, level), *middle = map + bo->size / 2;
 	uint64_t offset;
 
-	vpfn_pattern_bytes(&pattern, middle, WITNESS_LEN);
+	pfnmap_pattern_bytes(&pattern, middle, WITNESS_LEN);
 	expect(&pattern, written);
 	offset = vram_offset(middle);
 	if (port >= 0)
@@ -359,7 +359,7 @@ static void fix_addresses(char **argv)
 
 static void remove_disk(void)
 {
-	vpfn_disk_remove(&disk);
+	pfnmap_disk_remove(&disk);
 }
 
 static enum vpfn_level limit_at_start;
@@ -378,10 +378,10 @@ static void set_up(void)
 	check(vpfn_limit_get(&limit_at_start), "read the module parameter largest_leaf");
 	atexit(restore_limit);
 	check(vpfn_vram_size(fd, &vram), "ask for the size of the device memory");
-	check(vpfn_bo_create(fd, VPFN_PAGE, &bo_4k), "create a buffer of 4 KiB");
-	check(vpfn_bo_create(fd, VPFN_2M, &bo_2m), "create a buffer of 2 MiB");
-	check(vpfn_bo_create(fd, VPFN_1G, &bo_1g), "create a buffer of 1 GiB");
-	check(vpfn_disk_create(&disk), "make a disk in memory with null_blk");
+	check(vpfn_bo_create(fd, PFNMAP_PAGE, &bo_4k), "create a buffer of 4 KiB");
+	check(vpfn_bo_create(fd, PFNMAP_2M, &bo_2m), "create a buffer of 2 MiB");
+	check(vpfn_bo_create(fd, PFNMAP_1G, &bo_1g), "create a buffer of 1 GiB");
+	check(pfnmap_disk_create(&disk), "make a disk in memory with null_blk");
 	atexit(remove_disk);
 	printf("vpfn: %" PRIu64 " MiB of device memory, mapped into user space\n", vram >> 20);
 }

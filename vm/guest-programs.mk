@@ -14,7 +14,7 @@
 #   OUT/ttm-helper/         the test of huge faults in TTM, and its list
 #
 # SYSROOT holds libigt.so, libdrm and libc with their development files. Which programs there
-# are is written in tests/igt/meson.build, and nowhere else.
+# of vpfn's there are is written in tests/igt/tests/vpfn/meson.build.
 
 SRC ?= .
 CC := gcc
@@ -33,24 +33,22 @@ LIBDIR := $(SYSROOT)/usr/lib/x86_64-linux-gnu
 RUN := $(LIBDIR)/ld-linux-x86-64.so.2 --library-path $(LIBDIR)
 
 IGT := $(SRC)/tests/igt
+STRESS := $(SRC)/tests/stress
 STANDALONE := $(SRC)/tests/standalone
-MESON := $(IGT)/meson.build
+MESON := $(IGT)/tests/vpfn/meson.build
 
-# The quoted names on the indented lines that follow "vpfn_progs = " or "vpfn_helpers = ".
-meson_list = $(shell sed -n "/^$(1) = /,/^[^\t]/s/^\t'\(.*\)',$$/\1/p" $(MESON))
-TESTS := $(call meson_list,vpfn_progs)
-HELPERS := $(call meson_list,vpfn_helpers)
-ifeq ($(and $(TESTS),$(HELPERS)),)
-$(error cannot read vpfn_progs and vpfn_helpers from $(MESON))
+# The quoted names on the indented lines that follow "vpfn_progs = ".
+VPFN_TESTS := $(shell sed -n "/^vpfn_progs = /,/^[^\t]/s/^\t'\(.*\)',$$/\1/p" $(MESON))
+ifeq ($(VPFN_TESTS),)
+$(error cannot read vpfn_progs from $(MESON))
 endif
-
-# Helpers that know IGT are the tests' alone.
-IGT_HELPERS := $(notdir $(shell grep -l '"igt.h"' $(HELPERS:%=$(IGT)/%)))
-DEMO_HELPERS := $(filter-out $(IGT_HELPERS) vpfn_mm_fuzz_%,$(HELPERS))
+CORE_TESTS := $(notdir $(basename $(wildcard $(IGT)/tests/core_*.c)))
+STRESS_TESTS := vpfn_storm vpfn_mm_fuzz
+TESTS := $(VPFN_TESTS) $(CORE_TESTS) $(STRESS_TESTS)
 
 # -B puts the guest's start files and libraries before those of the host's compiler.
 # The warnings are IGT's. -Wno-clobbered, since the blocks of a test are loops around sigsetjmp().
-CPPFLAGS := --sysroot=$(SYSROOT) -D_GNU_SOURCE -I$(IGT) -I$(SRC)/include/uapi/drm \
+CPPFLAGS := --sysroot=$(SYSROOT) -D_GNU_SOURCE -I$(IGT)/lib -I$(SRC)/include/uapi/drm \
 	    -I$(SYSROOT)/usr/include/libdrm
 CFLAGS := -std=gnu11 -O2 -g -pthread -Wall -Wextra -Werror -Wno-clobbered -Wbad-function-cast \
 	  -Wdeclaration-after-statement -Wformat=2 -Wlogical-op -Wmissing-prototypes -Wnested-externs \
@@ -61,6 +59,7 @@ LDFLAGS := --sysroot=$(SYSROOT) -B$(LIBDIR) -L$(LIBDIR) -pthread -Wl,--allow-shl
 TEST_BINS := $(TESTS:%=$(OUT)/igt/%)
 SELFTEST := $(OUT)/obj/selftest
 
+LIB_OBJECTS := $(patsubst $(IGT)/%.c,$(OUT)/obj/%.o,$(wildcard $(IGT)/lib/*/*.c))
 FUZZ_OBJECTS := $(patsubst $(SRC)/tests/fuzz/%.c,$(OUT)/obj/%.o,$(wildcard $(SRC)/tests/fuzz/*.c))
 MM_BUGS_OBJECTS := $(patsubst $(SRC)/tests/mm-bugs/%.c,$(OUT)/obj/mm-bugs/%.o,$(wildcard $(SRC)/tests/mm-bugs/*.c))
 
@@ -70,13 +69,23 @@ QXL := $(OUT)/ttm-helper/qxl_mmap $(OUT)/ttm-helper/test-list.txt
 all: $(TEST_BINS) $(OUT)/igt/test-list.txt $(BINS) $(QXL)
 
 # A header more or less changes nothing here: the compiler writes down what it read.
--include $(wildcard $(OUT)/obj/*.d $(OUT)/obj/mm-bugs/*.d)
+-include $(wildcard $(addprefix $(OUT)/obj/,*.d */*.d */*/*.d))
 
 $(OUT)/igt $(OUT)/bin $(OUT)/obj $(OUT)/obj/mm-bugs $(OUT)/ttm-helper:
 	mkdir -p $@
 
-$(OUT)/obj/%.o: $(IGT)/%.c | $(OUT)/obj
+$(OUT)/obj/%.o: $(IGT)/%.c
+	mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -I$(STANDALONE) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(OUT)/obj/stress/%.o: $(STRESS)/%.c
+	mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -I$(STANDALONE) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# Each program gets the members that it needs: what is no IGT test needs none that knows IGT
+$(OUT)/libtests.a: $(LIB_OBJECTS)
+	rm -f $@
+	ar rcs $@ $^
 
 $(OUT)/obj/%.o: $(STANDALONE)/%.c | $(OUT)/obj
 	$(CC) $(CPPFLAGS) -I$(STANDALONE) $(CFLAGS) -MMD -MP -c $< -o $@
@@ -97,7 +106,7 @@ $(OUT)/obj/%.o: $(SRC)/tests/ttm-helper/%.c | $(OUT)/obj
 	$(CC) $(CPPFLAGS) -I$(STANDALONE) $(CFLAGS) -MMD -MP -c $< -o $@
 
 # Written beside and renamed: a file that is linked elsewhere by "install" does not change.
-link = $(CC) $(LDFLAGS) $(filter %.o,$^) $(1) -o $@.new && mv $@.new $@
+link = $(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(1) -o $@.new && mv $@.new $@
 test_list = printf 'TESTLIST\n%s\nEND TESTLIST\n' '$(1)' >$@.new && mv $@.new $@
 
 # Our declarations of the library's interface must fit the library that is there.
@@ -110,23 +119,26 @@ $(OUT)/obj/selftest.ok: $(SELFTEST) $(STANDALONE)/selftest.expected
 		diff $(STANDALONE)/selftest.expected -
 	touch $@
 
-$(TEST_BINS): $(OUT)/igt/%: $(OUT)/obj/%.o $(HELPERS:%.c=$(OUT)/obj/%.o) \
-	      $(OUT)/obj/selftest.ok | $(OUT)/igt
+$(VPFN_TESTS:%=$(OUT)/igt/%): $(OUT)/igt/%: $(OUT)/obj/tests/vpfn/%.o
+$(CORE_TESTS:%=$(OUT)/igt/%): $(OUT)/igt/%: $(OUT)/obj/tests/%.o
+$(OUT)/igt/vpfn_storm: $(OUT)/obj/stress/vpfn_storm.o
+$(OUT)/igt/vpfn_mm_fuzz: $(patsubst $(STRESS)/%.c,$(OUT)/obj/stress/%.o,$(wildcard $(STRESS)/vpfn_mm_fuzz*.c))
+$(TEST_BINS): $(OUT)/libtests.a $(OUT)/obj/selftest.ok | $(OUT)/igt
 	$(call link,-ligt -ldrm)
 
-$(OUT)/bin/vpfn_demo: $(OUT)/obj/vpfn_demo.o $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) | $(OUT)/bin
+$(OUT)/bin/vpfn_demo: $(OUT)/obj/vpfn_demo.o $(OUT)/libtests.a | $(OUT)/bin
 	$(call link,-ldrm)
 
-$(OUT)/bin/vpfn_bench: $(OUT)/obj/vpfn_bench.o $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) | $(OUT)/bin
+$(OUT)/bin/vpfn_bench: $(OUT)/obj/vpfn_bench.o $(OUT)/libtests.a | $(OUT)/bin
 	$(call link,-ldrm)
 
-$(OUT)/bin/vpfn_fuzz: $(FUZZ_OBJECTS) $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) | $(OUT)/bin
+$(OUT)/bin/vpfn_fuzz: $(FUZZ_OBJECTS) $(OUT)/libtests.a | $(OUT)/bin
 	$(call link,-ldrm)
 
 $(OUT)/bin/mm_bugs: $(MM_BUGS_OBJECTS) | $(OUT)/bin
 	$(call link,)
 
-$(OUT)/ttm-helper/qxl_mmap: $(OUT)/obj/qxl_mmap.o $(DEMO_HELPERS:%.c=$(OUT)/obj/%.o) \
+$(OUT)/ttm-helper/qxl_mmap: $(OUT)/obj/qxl_mmap.o $(OUT)/libtests.a \
 			    $(OUT)/obj/selftest.ok | $(OUT)/ttm-helper
 	$(call link,-ligt -ldrm)
 

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# How does our part get into an IGT tree? As a patch series would put it there: the tests as
-# tests/vpfn/, the uAPI header, and the lines in the tree's own files. Running it again
-# updates the tests and adds no line twice.
+# How does our part get into an IGT tree? As a patch series would put it there: tests/igt/ has
+# the tree's own directories, to which come the uAPI header and lines in the tree's own files.
+# Running it again updates the tests and adds no line twice.
 #
 # Usage: igt-tree.sh DIR
 
@@ -28,9 +28,8 @@ insert_after() {
 }
 
 copy_tests() {
-	mkdir -p "$tree/tests/vpfn"
-	rm -f "$tree"/tests/vpfn/*.[ch]
-	cp "$top"/tests/igt/*.[ch] "$top/tests/igt/meson.build" "$tree/tests/vpfn/"
+	rm -rf "$tree"/lib/{pfnmap,vpfn} "$tree/tests/vpfn" "$tree"/tests/core_pfnmap*.c
+	cp -r "$top"/tests/igt/{lib,tests} "$tree"
 	cp "$top/include/uapi/drm/vpfn_drm.h" "$tree/include/drm-uapi/"
 }
 
@@ -39,10 +38,25 @@ adapt_to_old_macros() {
 	local header=igt-before-2.5.h
 
 	grep -q '^#define igt_fixture()' "$tree/lib/igt_core.h" && return
-	cp "$top/tests/standalone/$header" "$tree/tests/vpfn/"
-	sed -i "s|^\\(\\t*\\) *dependencies : test_deps,|&\\n\\1       c_args : ['-include', join_paths(meson.current_source_dir(), '$header')],|" \
-		"$tree/tests/vpfn/meson.build"
+	cp "$top/tests/standalone/$header" "$tree/lib/"
+	find "$tree"/lib/{pfnmap,vpfn} "$tree/tests/vpfn" "$tree"/tests/core_pfnmap*.c -name '*.c' -print0 |
+		xargs -0 sed -i "s|^#include \"igt.h\"|&\n#include \"$header\"|"
 	echo "the tree is from before IGT 2.5: the tests get $header"
+}
+
+# Each helper into the library, each test for any driver into the list of tests
+add_files() {
+	local file name
+
+	for file in "$top"/tests/igt/lib/*/*.c; do
+		name=${file#"$top/tests/igt/lib/"}
+		insert_after lib/meson.build "^lib_sources = \[" "'$name'" "\t'$name',"
+	done
+	for file in "$top"/tests/igt/tests/core_pfnmap*.c; do
+		[ -e "$file" ] || continue
+		name=$(basename "$file" .c)
+		insert_after tests/meson.build "^\t'core_hotunplug',\$" "'$name'" "\t'$name',"
+	done
 }
 
 add_directory() {
@@ -71,6 +85,7 @@ add_to_blocklists() {
 
 copy_tests
 adapt_to_old_macros
+add_files
 add_directory
 add_to_blocklists
-echo "$tree: tests/vpfn is in place"
+echo "$tree: the tests are in place"

@@ -41,7 +41,7 @@ check() {
 
 "$top/vm/host-packages.sh" run igt
 work=$cache/build/igt-$(hash_words "$IGT_SRC" "$(compiler)")
-mapfile -t programs < <(sed -n "/^vpfn_progs = \[/,/^\]/s/^\t'\(.*\)',/\1/p" "$top/tests/igt/meson.build")
+mapfile -t programs < <(sed -n "/^vpfn_progs = \[/,/^\]/s/^\t'\(.*\)',/\1/p" "$top/tests/igt/tests/vpfn/meson.build")
 lock igt
 step igt "building the tests in a copy of $IGT_SRC" build
 for program in "${programs[@]}"; do

@@ -51,7 +51,7 @@ patches_checkpatch() {
 # is no kernel code.
 igt_checkpatch() {
 	cd "$tree"
-	find "$top"/tests/{igt,mm-bugs,ttm-helper} "$top"/{bench,demo} "$top/vm/selftest" -name '*.[ch]' -print0 |
+	find "$top"/tests/{igt,stress,mm-bugs,ttm-helper} "$top"/{bench,demo} "$top/vm/selftest" -name '*.[ch]' -print0 |
 		xargs -0 perl scripts/checkpatch.pl --strict --terse --show-types --max-line-length=100 \
 			--ignore=BIT_MACRO,SPLIT_STRING,LONG_LINE_STRING,BOOL_MEMBER,PREFER_KERNEL_TYPES,CAMELCASE,FUNCTION_WITHOUT_ARGS,PREFER_DEFINED_ATTRIBUTE_MACRO,MACRO_ARG_REUSE,MACRO_ARG_PRECEDENCE -f
 }

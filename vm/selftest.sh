@@ -20,11 +20,11 @@ copy_source() {
 	cp -a "$top"/{tests,demo,bench,include} "$source"
 	cp -a "$top/drivers/gpu/drm/vpfn" "$source/drivers/gpu/drm"
 	cp -a "$top/vm/guest-programs.mk" "$source/vm"
-	cp -a "$top/vm/selftest/vpfn_blind.c" "$source/tests/igt"
+	cp -a "$top/vm/selftest/vpfn_blind.c" "$source/tests/igt/tests/vpfn"
 	for vm in "${vms[@]}"; do
-		cp -a "$top/vm/selftest/vpfn_selftest.c" "$source/tests/igt/vpfn_selftest_$vm.c"
+		cp -a "$top/vm/selftest/vpfn_selftest.c" "$source/tests/igt/tests/vpfn/vpfn_selftest_$vm.c"
 	done
-	edit "$source/tests/igt/meson.build" \
+	edit "$source/tests/igt/tests/vpfn/meson.build" \
 		"s/^vpfn_progs = \[/&\n\t'vpfn_blind',$(printf "\\\\n\\\\t'vpfn_selftest_%s'," "${vms[@]}")/"
 }
 
@@ -94,7 +94,7 @@ copy_source
 copy_lists
 damaged_kernel "$kernel/bzImage" >"$dir/damaged-kernel"
 create='vpfn_gem@create-bad'
-storm=$source/tests/igt/vpfn_storm.c
+storm=$source/tests/stress/vpfn_storm.c
 
 expect pass nothing-broken '^[1-9][0-9]* passed, 0 failed, 0 skipped$' -- --tests "$create"
 expect fail kernel-warning '^dmesg-warn: igt@vpfn_selftest_second@warning: .*: a warning' -- \
@@ -107,8 +107,8 @@ expect fail missing-device '^fail: vm@first: .*exit code 3' -- --tests "$create"
 expect fail never-boots '^fail: vm@first: the VM never booted: no user space' -- \
 	--tests "$create" --image "$dir/damaged-kernel"
 expect pass wrong-address '^[1-9][0-9]* passed, 0 failed, 0 skipped$' -- --tests vpfn_blind
-edit "$source/tests/igt/vpfn_gem.c" 's/^\tigt_assert_eq(create_err(0, 0), -EINVAL);/\tigt_assert_eq(create_err(0, 0), 0);/'
-expect fail assertion-turned-round '^fail: igt@vpfn_gem@create-bad.*: tests/igt/vpfn_gem.c:[0-9]+: Failed assertion: ' -- \
+edit "$source/tests/igt/tests/vpfn/vpfn_gem.c" 's/^\tigt_assert_eq(create_err(0, 0), -EINVAL);/\tigt_assert_eq(create_err(0, 0), 0);/'
+expect fail assertion-turned-round '^fail: igt@vpfn_gem@create-bad.*: tests/igt/tests/vpfn/vpfn_gem.c:[0-9]+: Failed assertion: ' -- \
 	--tests "$create"
 edit "$storm" 's/^\t\ttest_storm(TIMES/\t\ttest_storm(system("echo \x27<4>a warning\x27 >\/dev\/kmsg") + TIMES/'
 expect fail kexec-that-warns '^dmesg-warn: vm@kexec: the kernel said: a warning' -- --tests vm@kexec

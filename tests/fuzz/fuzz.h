@@ -23,8 +23,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "vpfn_bo.h"
-#include "vpfn_job.h"
+#include "vpfn/vpfn_bo.h"
+#include "vpfn/vpfn_job.h"
 
 #include "fuzz_random.h"
 
@@ -200,8 +200,8 @@ struct fuzz_process {
 	int proc_mem, event_fd;
 };
 
-#define FUZZ_ARENA	(8 * VPFN_1G)
-#define FUZZ_WINDOW	(16 * VPFN_2M)
+#define FUZZ_ARENA	(8 * PFNMAP_1G)
+#define FUZZ_WINDOW	(16 * PFNMAP_2M)
 #define FUZZ_SCRATCH	16384
 
 struct fuzz_thread {

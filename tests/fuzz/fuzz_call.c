@@ -127,7 +127,7 @@ uint64_t fuzz_bad_pointer(struct fuzz_thread *t)
 	uintptr_t none = (uintptr_t)t->process->none_page;
 	const uint64_t pointers[] = {
 		0, 1, 0x7ffffffff000, 0x8000000000000000, 0xffff888000000000, -4096ull, ~0ull,
-		none, none - 8, none + VPFN_PAGE - 4,
+		none, none - 8, none + PFNMAP_PAGE - 4,
 	};
 
 	return FUZZ_PICK(&t->random, pointers);
@@ -146,7 +146,7 @@ uint64_t fuzz_map_pointer(struct fuzz_thread *t)
 
 	if (!map.addr)
 		return fuzz_bad_pointer(t);
-	offset = fuzz_below(&t->random, map.size / VPFN_PAGE) * VPFN_PAGE;
+	offset = fuzz_below(&t->random, map.size / PFNMAP_PAGE) * PFNMAP_PAGE;
 	return (uintptr_t)map.addr + offset;
 }
 
@@ -174,9 +174,9 @@ static uint64_t array_count(struct fuzz_thread *t)
 static uint64_t bytes(struct fuzz_thread *t, uint64_t was)
 {
 	const uint64_t numbers[] = {
-		0, 1, 2, 4, 4095, 4096, 4097, VPFN_2M - 4, VPFN_2M, VPFN_2M + 4, 16 << 20,
-		(16 << 20) + 4, VPFN_1G, 1ull << 32, 1ull << 40, INT64_MAX, 1ull << 63, ~0ull,
-		~3ull, ~4095ull, was + 1, was + 4, was - 1, was - 4, -was, was + VPFN_PAGE,
+		0, 1, 2, 4, 4095, 4096, 4097, PFNMAP_2M - 4, PFNMAP_2M, PFNMAP_2M + 4, 16 << 20,
+		(16 << 20) + 4, PFNMAP_1G, 1ull << 32, 1ull << 40, INT64_MAX, 1ull << 63, ~0ull,
+		~3ull, ~4095ull, was + 1, was + 4, was - 1, was - 4, -was, was + PFNMAP_PAGE,
 	};
 
 	return FUZZ_PICK(&t->random, numbers);
@@ -185,7 +185,7 @@ static uint64_t bytes(struct fuzz_thread *t, uint64_t was)
 static uint64_t bad_size(struct fuzz_thread *t)
 {
 	static const uint64_t sizes[] = {
-		0, 1, 4095, 4097, VPFN_2M + 1, 1ull << 40, 1ull << 44, 1ull << 63, ~0ull, ~4095ull,
+		0, 1, 4095, 4097, PFNMAP_2M + 1, 1ull << 40, 1ull << 44, 1ull << 63, ~0ull, ~4095ull,
 		~4094ull,
 	};
 

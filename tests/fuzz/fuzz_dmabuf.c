@@ -93,14 +93,14 @@ static int op_import(struct fuzz_thread *t)
 static int op_mmap(struct fuzz_thread *t)
 {
 	struct fuzz_dmabuf dmabuf = fuzz_dmabuf_pick(t);
-	uint64_t offset = fuzz_chance(&t->random, 20) ? VPFN_PAGE : 0, size = dmabuf.size;
+	uint64_t offset = fuzz_chance(&t->random, 20) ? PFNMAP_PAGE : 0, size = dmabuf.size;
 	bool private = fuzz_chance(&t->random, 10);
 	void *map;
 
 	if (dmabuf.fd < 0)
 		return FUZZ_SKIP;
 	if (fuzz_chance(&t->random, 10))
-		size += VPFN_PAGE;
+		size += PFNMAP_PAGE;
 	map = mmap(NULL, size, PROT_READ | PROT_WRITE, private ? MAP_PRIVATE : MAP_SHARED,
 		   dmabuf.fd, offset);
 	if (map == MAP_FAILED)

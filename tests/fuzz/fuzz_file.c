@@ -128,7 +128,7 @@ static int op_gem_open(struct fuzz_thread *t)
 		return ret;
 
 	/* What it keeps alive is another's, at most a few times. */
-	object = args.size < VPFN_1G ? fuzz_object_new(t, args.size) : 0;
+	object = args.size < PFNMAP_1G ? fuzz_object_new(t, args.size) : 0;
 	if (!object) {
 		struct drm_gem_close close = { .handle = args.handle };
 
@@ -166,7 +166,7 @@ static int op_create_dumb(struct fuzz_thread *t)
 
 	if (!file.primary && !fuzz_chance(&t->random, 20))
 		return FUZZ_SKIP;
-	object = fuzz_object_new(t, 16 * VPFN_PAGE);
+	object = fuzz_object_new(t, 16 * PFNMAP_PAGE);
 	if (!object)
 		return FUZZ_SKIP;
 
@@ -180,7 +180,7 @@ static int op_create_dumb(struct fuzz_thread *t)
 	ret = fuzz_call_do(t, &call, file.fd, &args, &seen);
 	if (!ret && (!seen.width || !seen.height || !seen.bpp))
 		fuzz_finding("CREATE_DUMB of no size");
-	if (!ret && returns && args.size <= 16 * VPFN_PAGE) {
+	if (!ret && returns && args.size <= 16 * PFNMAP_PAGE) {
 		get.handle = args.handle;
 		ioctl(file.fd, DRM_IOCTL_MODE_MAP_DUMB, &get);
 		fuzz_bo_put(t, (struct fuzz_bo) {
@@ -318,13 +318,13 @@ static int op_odd_call(struct fuzz_thread *t)
 		ret = lseek(fd, fuzz_next(&t->random), SEEK_SET) < 0;
 		break;
 	case 1:
-		ret = ftruncate(fd, VPFN_PAGE);
+		ret = ftruncate(fd, PFNMAP_PAGE);
 		break;
 	case 2:
 		ret = write(fd, t->scratch, 16) < 0;
 		break;
 	default:
-		ret = fallocate(fd, 0, 0, VPFN_PAGE);
+		ret = fallocate(fd, 0, 0, PFNMAP_PAGE);
 		break;
 	}
 	return ret ? -errno : 0;

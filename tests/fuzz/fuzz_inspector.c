@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "fuzz.h"
-#include "vpfn_host.h"
+#include "vpfn/vpfn_host.h"
 
 /* A pause between two operations, so that the other processes make progress. */
 #define PAUSE_US	10000
@@ -152,7 +152,7 @@ static void *own_mapping(struct fuzz_thread *t)
 	static void *map;
 	struct vpfn_bo bo;
 
-	if (!map && !vpfn_bo_create(t->private_fd[0], VPFN_PAGE, &bo))
+	if (!map && !vpfn_bo_create(t->private_fd[0], PFNMAP_PAGE, &bo))
 		vpfn_bo_map(t->private_fd[0], &bo, &map);
 	return map;
 }
@@ -299,7 +299,7 @@ static int of_mapping(struct fuzz_thread *t, const char *name, unsigned int shif
 	if (write)
 		err = pwrite(fd, text, 64, addr) < 0 ? -errno : 0;
 	else
-		err = pread(fd, text, 3 * VPFN_PAGE, addr) < 0 ? -errno : 0;
+		err = pread(fd, text, 3 * PFNMAP_PAGE, addr) < 0 ? -errno : 0;
 	close(fd);
 	return err;
 }

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "fuzz.h"
-#include "vpfn_pattern.h"
+#include "pfnmap/pfnmap_pattern.h"
 
 static const struct kind {
 	uint64_t size;
@@ -21,8 +21,8 @@ static const struct kind {
 	{ 65536, DRM_VPFN_PLACEMENT_VRAM, DRM_VPFN_GEM_CREATE_CPU_ACCESS },
 	{ 65536, DRM_VPFN_PLACEMENT_VRAM, 0 },
 	{ 65536, DRM_VPFN_PLACEMENT_SYSTEM, 0 },
-	{ VPFN_2M + VPFN_PAGE, DRM_VPFN_PLACEMENT_VRAM | DRM_VPFN_PLACEMENT_SYSTEM, 0 },
-	{ VPFN_2M, DRM_VPFN_PLACEMENT_SYSTEM, DRM_VPFN_GEM_CREATE_CPU_ACCESS },
+	{ PFNMAP_2M + PFNMAP_PAGE, DRM_VPFN_PLACEMENT_VRAM | DRM_VPFN_PLACEMENT_SYSTEM, 0 },
+	{ PFNMAP_2M, DRM_VPFN_PLACEMENT_SYSTEM, DRM_VPFN_GEM_CREATE_CPU_ACCESS },
 };
 
 static struct canary {
@@ -109,10 +109,10 @@ static int check_by_cpu(struct fuzz_thread *t, const struct canary *c)
 {
 	int err = 0;
 
-	for (uint64_t at = 0; at < c->bo.size && !err; at += VPFN_PAGE) {
-		err = FUZZ_GUARDED(t, memcpy(t->scratch, c->map + at, VPFN_PAGE));
-		if (!err && memcmp(t->scratch, c->copy + at, VPFN_PAGE))
-			compare(t, c, t->scratch, at, VPFN_PAGE, "the CPU");
+	for (uint64_t at = 0; at < c->bo.size && !err; at += PFNMAP_PAGE) {
+		err = FUZZ_GUARDED(t, memcpy(t->scratch, c->map + at, PFNMAP_PAGE));
+		if (!err && memcmp(t->scratch, c->copy + at, PFNMAP_PAGE))
+			compare(t, c, t->scratch, at, PFNMAP_PAGE, "the CPU");
 	}
 	return err;
 }
@@ -141,8 +141,8 @@ static int op_check_by_engine(struct fuzz_thread *t)
 static int op_check_by_debugger(struct fuzz_thread *t)
 {
 	struct canary *c = pick(t);
-	uint64_t at = fuzz_below(&t->random, c->bo.size - 2 * VPFN_PAGE);
-	ssize_t n = pread(t->process->proc_mem, t->scratch, 2 * VPFN_PAGE, (uintptr_t)c->map + at);
+	uint64_t at = fuzz_below(&t->random, c->bo.size - 2 * PFNMAP_PAGE);
+	ssize_t n = pread(t->process->proc_mem, t->scratch, 2 * PFNMAP_PAGE, (uintptr_t)c->map + at);
 
 	if (n < 0)
 		return -errno;
@@ -157,8 +157,8 @@ static void mend(struct fuzz_thread *t, const struct canary *c, int err)
 {
 	if (!is_fault(err))
 		return;
-	for (uint64_t at = 0; at < c->bo.size; at += VPFN_PAGE) {
-		while (FUZZ_GUARDED(t, memcpy(c->map + at, c->copy + at, VPFN_PAGE)))
+	for (uint64_t at = 0; at < c->bo.size; at += PFNMAP_PAGE) {
+		while (FUZZ_GUARDED(t, memcpy(c->map + at, c->copy + at, PFNMAP_PAGE)))
 			usleep(1000);
 	}
 }
@@ -167,7 +167,7 @@ static int op_store(struct fuzz_thread *t)
 {
 	struct canary *c = pick(t);
 	uint64_t at = fuzz_below(&t->random, c->bo.size / 8) * 8, word = fuzz_next(&t->random);
-	int err = FUZZ_GUARDED(t, vpfn_store(c->map + at, word));
+	int err = FUZZ_GUARDED(t, pfnmap_store(c->map + at, word));
 
 	if (!err)
 		memcpy(c->copy + at, &word, 8);
@@ -223,7 +223,7 @@ static int op_map_again(struct fuzz_thread *t)
 
 static int new_is_zero_by_engine(struct fuzz_thread *t, int fd, const struct vpfn_bo *bo)
 {
-	static const char zeroes[VPFN_2M];
+	static const char zeroes[PFNMAP_2M];
 	uint64_t size = bo->size - 4;
 	struct drm_vpfn_cmd cmd = vpfn_cmd_crc(bo, size, bo, 0, size);
 	uint32_t crc;
@@ -246,7 +246,7 @@ static int new_is_zero_by_cpu(struct fuzz_thread *t, const struct vpfn_bo *bo)
 	int err = 0;
 
 	for (uint64_t at = 0; at < bo->size && !err && !word; at += step) {
-		err = FUZZ_GUARDED(t, word = vpfn_load(t->window + at));
+		err = FUZZ_GUARDED(t, word = pfnmap_load(t->window + at));
 		if (word)
 			fuzz_finding("a new buffer is not zero: %llu bytes, %#llx at %#llx (process %u, operation %llu)",
 				     (unsigned long long)bo->size, (unsigned long long)word,
@@ -268,7 +268,7 @@ static int fresh(struct fuzz_thread *t, int fd, const struct vpfn_bo *bo)
 	if (fuzz_chance(&t->random, 50))
 		return judge(t, vpfn_fill(fd, bo, 0, bo->size, 0xdeadbeef), "a fill");
 	for (uint64_t at = 0; at < bo->size && !err; at += 64)
-		err = FUZZ_GUARDED(t, vpfn_store(t->window + at, 0xdeadbeefdeadbeef));
+		err = FUZZ_GUARDED(t, pfnmap_store(t->window + at, 0xdeadbeefdeadbeef));
 	return err;
 }
 
@@ -283,7 +283,7 @@ static int fresh(struct fuzz_thread *t, int fd, const struct vpfn_bo *bo)
  */
 int fuzz_fresh(struct fuzz_thread *t, unsigned int device)
 {
-	const uint64_t sizes[] = { VPFN_PAGE, 65536, 4 * 65536, VPFN_2M };
+	const uint64_t sizes[] = { PFNMAP_PAGE, 65536, 4 * 65536, PFNMAP_2M };
 	int fd = t->private_fd[device], err;
 	struct vpfn_bo bo;
 	void *map;
@@ -293,7 +293,7 @@ int fuzz_fresh(struct fuzz_thread *t, unsigned int device)
 	if (judge(t, err, "GEM_CREATE"))
 		return err;
 
-	err = judge(t, vpfn_map_at(fd, bo.offset, bo.size, t->window, MAP_FIXED, &map), "mmap()");
+	err = judge(t, pfnmap_map_at(fd, bo.offset, bo.size, t->window, MAP_FIXED, &map), "mmap()");
 	if (!err)
 		err = fresh(t, fd, &bo);
 

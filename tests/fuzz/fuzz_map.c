@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "fuzz.h"
-#include "vpfn_pattern.h"
+#include "pfnmap/pfnmap_pattern.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ	22
@@ -22,7 +22,7 @@
 /* An address in the arena: as the largest leaf, a smaller one or none would like it. */
 static char *arena_address(struct fuzz_thread *t, uint64_t size)
 {
-	static const uint64_t aligns[] = { VPFN_1G, VPFN_2M, VPFN_2M, VPFN_PAGE };
+	static const uint64_t aligns[] = { PFNMAP_1G, PFNMAP_2M, PFNMAP_2M, PFNMAP_PAGE };
 	uint64_t align = FUZZ_PICK(&t->random, aligns);
 	uint64_t room = FUZZ_ARENA - size;
 
@@ -39,8 +39,8 @@ static int op_mmap(struct fuzz_thread *t)
 	struct fuzz_bo bo = fuzz_bo_pick(t);
 	struct fuzz_file file = fuzz_file_of(t, bo.file);
 	const uint64_t sizes[] = {
-		bo.size, bo.size, bo.size, bo.size, bo.size / 2, VPFN_PAGE, bo.size - 100,
-		bo.size + VPFN_PAGE, 0,
+		bo.size, bo.size, bo.size, bo.size, bo.size / 2, PFNMAP_PAGE, bo.size - 100,
+		bo.size + PFNMAP_PAGE, 0,
 	};
 	uint64_t size = FUZZ_PICK(&t->random, sizes), offset = bo.offset;
 	static const int more[] = {
@@ -56,7 +56,7 @@ static int op_mmap(struct fuzz_thread *t)
 		flags |= fuzz_chance(&t->random, 80) ? MAP_FIXED : 0;
 	}
 	if (fuzz_chance(&t->random, 5))
-		offset += VPFN_PAGE;
+		offset += PFNMAP_PAGE;
 	else if (fuzz_chance(&t->random, 3))
 		offset = fuzz_next(&t->random) & ~0xfffull;
 	if (fuzz_chance(&t->random, 5))
@@ -72,7 +72,7 @@ static int op_mmap(struct fuzz_thread *t)
 	if (type == MAP_PRIVATE)
 		fuzz_finding("a private mapping of a buffer");
 
-	size = (size + VPFN_PAGE - 1) & ~(VPFN_PAGE - 1);
+	size = (size + PFNMAP_PAGE - 1) & ~(PFNMAP_PAGE - 1);
 	fuzz_map_put(t, (struct fuzz_map) {
 		.addr = map,
 		.size = size,
@@ -84,7 +84,7 @@ static int op_mmap(struct fuzz_thread *t)
 /* A part of a mapping: all of it, a page, a half, or whatever pages. */
 static struct fuzz_map part_of(struct fuzz_thread *t, struct fuzz_map map)
 {
-	uint64_t pages = map.size / VPFN_PAGE, first = fuzz_below(&t->random, pages);
+	uint64_t pages = map.size / PFNMAP_PAGE, first = fuzz_below(&t->random, pages);
 	uint64_t count = 1 + fuzz_below(&t->random, pages - first);
 
 	switch (fuzz_below(&t->random, 6)) {
@@ -101,8 +101,8 @@ static struct fuzz_map part_of(struct fuzz_thread *t, struct fuzz_map map)
 		first = 0;
 		break;
 	}
-	map.addr += first * VPFN_PAGE;
-	map.size = count * VPFN_PAGE;
+	map.addr += first * PFNMAP_PAGE;
+	map.size = count * PFNMAP_PAGE;
 	return map;
 }
 
@@ -149,9 +149,9 @@ static int op_mremap(struct fuzz_thread *t)
 	part = part_of(t, map);
 	moved = part;
 	if (fuzz_chance(&t->random, 20))
-		moved.size += VPFN_PAGE;
-	else if (fuzz_chance(&t->random, 20) && moved.size > VPFN_PAGE)
-		moved.size -= VPFN_PAGE;
+		moved.size += PFNMAP_PAGE;
+	else if (fuzz_chance(&t->random, 20) && moved.size > PFNMAP_PAGE)
+		moved.size -= PFNMAP_PAGE;
 
 	/* An old size of 0 would duplicate: of what is private by now mm refuses that with a message. */
 	moved.addr = mremap(part.addr, part.size, moved.size, flag, arena_address(t, moved.size));
@@ -205,7 +205,7 @@ static int op_lock(struct fuzz_thread *t)
 		ret = mlock2(map.addr, map.size, MLOCK_ONFAULT);
 		break;
 	default:
-		if (map.size > VPFN_PAGE * FUZZ_SCRATCH)
+		if (map.size > PFNMAP_PAGE * FUZZ_SCRATCH)
 			return FUZZ_SKIP;
 		ret = mincore(map.addr, map.size, pages);
 		break;
@@ -226,7 +226,7 @@ static char *some_word(struct fuzz_thread *t, struct fuzz_map map)
 		offset = map.size - 8;
 		break;
 	case 2:
-		offset &= ~(VPFN_2M - 1);
+		offset &= ~(PFNMAP_2M - 1);
 		break;
 	}
 	return map.addr + offset;
@@ -240,7 +240,7 @@ static int op_load(struct fuzz_thread *t)
 	if (!map.addr)
 		return FUZZ_SKIP;
 	for (int i = 0; i < 8 && !err; i++)
-		err = FUZZ_GUARDED(t, t->sink ^= vpfn_load(some_word(t, map)));
+		err = FUZZ_GUARDED(t, t->sink ^= pfnmap_load(some_word(t, map)));
 	return err;
 }
 
@@ -252,7 +252,7 @@ static int op_store(struct fuzz_thread *t)
 	if (!map.addr)
 		return FUZZ_SKIP;
 	for (int i = 0; i < 8 && !err; i++)
-		err = FUZZ_GUARDED(t, vpfn_store(some_word(t, map), fuzz_next(&t->random)));
+		err = FUZZ_GUARDED(t, pfnmap_store(some_word(t, map), fuzz_next(&t->random)));
 	return err;
 }
 
@@ -260,13 +260,13 @@ static int op_store(struct fuzz_thread *t)
 static int op_sweep(struct fuzz_thread *t)
 {
 	struct fuzz_map map = fuzz_map_pick(t, NULL);
-	uint64_t step = VPFN_PAGE * (1 + fuzz_below(&t->random, 20));
+	uint64_t step = PFNMAP_PAGE * (1 + fuzz_below(&t->random, 20));
 	int err = 0;
 
 	if (!map.addr || map.size / step > 4096)
 		return FUZZ_SKIP;
 	for (uint64_t offset = 0; offset < map.size && !err; offset += step)
-		err = FUZZ_GUARDED(t, t->sink ^= vpfn_load(map.addr + offset));
+		err = FUZZ_GUARDED(t, t->sink ^= pfnmap_load(map.addr + offset));
 	return err;
 }
 
@@ -274,7 +274,7 @@ static int op_sweep(struct fuzz_thread *t)
 static int op_proc_mem(struct fuzz_thread *t)
 {
 	struct fuzz_map map = fuzz_map_pick(t, NULL);
-	size_t size = 1 + fuzz_below(&t->random, 2 * VPFN_PAGE);
+	size_t size = 1 + fuzz_below(&t->random, 2 * PFNMAP_PAGE);
 	bool write = fuzz_chance(&t->random, 50);
 	char *addr;
 	ssize_t n;

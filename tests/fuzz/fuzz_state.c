@@ -31,13 +31,13 @@ static void reserve(struct fuzz_process *p)
 {
 	char *pages;
 
-	if (vpfn_reserve(FUZZ_ARENA, VPFN_1G, (void **)&p->arena))
+	if (pfnmap_reserve(FUZZ_ARENA, PFNMAP_1G, (void **)&p->arena))
 		fuzz_finding("no address space for an arena");
 
-	pages = mmap(NULL, 3 * VPFN_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (pages == MAP_FAILED || mprotect(pages, VPFN_PAGE, PROT_READ | PROT_WRITE))
+	pages = mmap(NULL, 3 * PFNMAP_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (pages == MAP_FAILED || mprotect(pages, PFNMAP_PAGE, PROT_READ | PROT_WRITE))
 		fuzz_finding("no address space for three pages");
-	p->none_page = pages + VPFN_PAGE;
+	p->none_page = pages + PFNMAP_PAGE;
 }
 
 /* Something for each file, so that few operations of a young process find nothing to do. */
@@ -53,7 +53,7 @@ static void furnish(struct fuzz_process *p)
 			p->syncs[i].handle = create.handle;
 			p->syncs[i].timeline = i >= FUZZ_FILES;
 		}
-		if (!vpfn_bo_create_in(p->files[file].fd, 4 * VPFN_PAGE, 1 + i % 3, i % 2, &bo)) {
+		if (!vpfn_bo_create_in(p->files[file].fd, 4 * PFNMAP_PAGE, 1 + i % 3, i % 2, &bo)) {
 			p->bos[i].file = file;
 			p->bos[i].handle = bo.handle;
 			p->bos[i].size = bo.size;
@@ -96,7 +96,7 @@ void fuzz_state_init(struct fuzz_process *p)
 
 static uint64_t huge_share(uint64_t size)
 {
-	return size >= VPFN_1G ? 0 : size;
+	return size >= PFNMAP_1G ? 0 : size;
 }
 
 /**
@@ -137,7 +137,7 @@ unsigned int fuzz_object_new(struct fuzz_thread *t, uint64_t size)
 	struct fuzz_process *p = t->process;
 	unsigned int i;
 
-	if (size >= VPFN_1G && (t->child || !fuzz_huge_get(p->place + 1)))
+	if (size >= PFNMAP_1G && (t->child || !fuzz_huge_get(p->place + 1)))
 		return 0;
 
 	fuzz_lock(t);
@@ -153,7 +153,7 @@ unsigned int fuzz_object_new(struct fuzz_thread *t, uint64_t size)
 	}
 	fuzz_unlock(t);
 
-	if (!i && size >= VPFN_1G)
+	if (!i && size >= PFNMAP_1G)
 		fuzz_huge_put(p->place + 1);
 	return i;
 }
@@ -166,7 +166,7 @@ static void object_put(struct fuzz_process *p, unsigned int object)
 	if (!object || --o->refs)
 		return;
 	p->bytes -= huge_share(o->size);
-	if (o->size >= VPFN_1G)
+	if (o->size >= PFNMAP_1G)
 		fuzz_huge_put(p->place + 1);
 }
 

@@ -203,7 +203,7 @@ static void prepare(struct fuzz_thread *t, struct fuzz_process *p, unsigned int 
 			fuzz_finding("%s cannot be opened: %s", fuzz_shared->devices[i].render,
 				     strerrorname_np(errno));
 	}
-	if (vpfn_reserve(FUZZ_WINDOW, VPFN_2M, (void **)&t->window))
+	if (pfnmap_reserve(FUZZ_WINDOW, PFNMAP_2M, (void **)&t->window))
 		fuzz_finding("no address space for a window");
 	if (p->role == FUZZ_WORKER)
 		fuzz_shared->windows[p->place][index] = (uintptr_t)t->window;

@@ -60,7 +60,7 @@ static int op_get_param(struct fuzz_thread *t)
 
 static bool create_is_bad(const struct drm_vpfn_gem_create *args)
 {
-	return !args->size || args->size % VPFN_PAGE || args->size >= ABSURD ||
+	return !args->size || args->size % PFNMAP_PAGE || args->size >= ABSURD ||
 	       !args->placement || args->placement & ~PLACEMENTS ||
 	       args->flags & ~DRM_VPFN_GEM_CREATE_CPU_ACCESS || args->pad;
 }
@@ -70,16 +70,16 @@ static uint64_t new_size(struct fuzz_thread *t)
 	unsigned int percent = fuzz_below(&t->random, 100);
 
 	if (percent < 45)
-		return VPFN_PAGE * (1 + fuzz_below(&t->random, 16));
+		return PFNMAP_PAGE * (1 + fuzz_below(&t->random, 16));
 	if (percent < 65)
-		return VPFN_PAGE * (16 + fuzz_below(&t->random, 240));
+		return PFNMAP_PAGE * (16 + fuzz_below(&t->random, 240));
 	if (percent < 85)
-		return VPFN_2M;
+		return PFNMAP_2M;
 	if (percent < 95)
-		return VPFN_2M + VPFN_PAGE * fuzz_below(&t->random, 1024);
+		return PFNMAP_2M + PFNMAP_PAGE * fuzz_below(&t->random, 1024);
 	if (percent < 99)
-		return 8 * VPFN_2M;
-	return VPFN_1G;
+		return 8 * PFNMAP_2M;
+	return PFNMAP_1G;
 }
 
 /* As large as there is room for, and as it is wise to have in that place. */
@@ -88,14 +88,14 @@ static unsigned int new_object(struct fuzz_thread *t, struct drm_vpfn_gem_create
 {
 	unsigned int object;
 
-	if (args->size >= VPFN_1G) {
+	if (args->size >= PFNMAP_1G) {
 		args->placement = DRM_VPFN_PLACEMENT_VRAM;
-		if (fuzz_shared->devices[device].vram_size <= 2 * VPFN_1G)
-			args->size = VPFN_2M;
+		if (fuzz_shared->devices[device].vram_size <= 2 * PFNMAP_1G)
+			args->size = PFNMAP_2M;
 	}
 	object = fuzz_object_new(t, args->size);
 	if (!object) {
-		args->size = VPFN_PAGE;
+		args->size = PFNMAP_PAGE;
 		object = fuzz_object_new(t, args->size);
 	}
 	return object;
@@ -125,7 +125,7 @@ static int op_create(struct fuzz_thread *t)
 	fuzz_call_init(t, &call, DRM_IOCTL_VPFN_GEM_CREATE);
 	returns = fuzz_call_returns(&call, offsetof(struct drm_vpfn_gem_create, pad));
 	if (!returns)
-		args.size = VPFN_PAGE;
+		args.size = PFNMAP_PAGE;
 	object = new_object(t, &args, file.device);
 	if (!object)
 		return FUZZ_SKIP;
@@ -197,7 +197,7 @@ static int op_info(struct fuzz_thread *t)
 		  "GEM_INFO", &seen, sizeof(seen));
 
 	if (!ret && fuzz_call_returns(&call, sizeof(args)) &&
-	    (!args.size || args.size % VPFN_PAGE || args.placement & ~PLACEMENTS ||
+	    (!args.size || args.size % PFNMAP_PAGE || args.placement & ~PLACEMENTS ||
 	     __builtin_popcount(args.placement) != 1))
 		fuzz_finding("GEM_INFO says size %#llx, placement %#x",
 			     (unsigned long long)args.size, args.placement);
@@ -287,7 +287,7 @@ static const void *bad_part(const struct job *job, const struct drm_vpfn_submit 
 static uint64_t some_length(struct fuzz_thread *t, uint64_t max)
 {
 	const uint64_t lengths[] = {
-		4, 64, 4096, 65536, VPFN_2M, max, fuzz_below(&t->random, max),
+		4, 64, 4096, 65536, PFNMAP_2M, max, fuzz_below(&t->random, max),
 	};
 	uint64_t length = FUZZ_PICK(&t->random, lengths);
 

@@ -25,7 +25,7 @@
 #include <xf86drm.h>
 
 #include "fuzz.h"
-#include "vpfn_host.h"
+#include "vpfn/vpfn_host.h"
 
 #define TICK_MS			50
 #define KILL_EVERY_MS		2500	/* on average */
@@ -142,7 +142,7 @@ static void find_devices(void)
 /* A quarter of the machine's memory for all, even if all of it is in system memory. */
 static uint64_t bytes_for_each(unsigned int processes)
 {
-	uint64_t share = (uint64_t)sysconf(_SC_PHYS_PAGES) * VPFN_PAGE / 4 / processes;
+	uint64_t share = (uint64_t)sysconf(_SC_PHYS_PAGES) * PFNMAP_PAGE / 4 / processes;
 
 	return share < MAX_PROCESS_BYTES ? share : MAX_PROCESS_BYTES;
 }

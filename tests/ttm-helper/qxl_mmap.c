@@ -18,17 +18,17 @@
 #include <xf86drm.h>
 
 #include "igt.h"
-#include "vpfn_bo.h"
-#include "vpfn_consumer.h"
-#include "vpfn_disk.h"
-#include "vpfn_leaf.h"
-#include "vpfn_pattern.h"
+#include "pfnmap/pfnmap_consumer.h"
+#include "pfnmap/pfnmap_disk.h"
+#include "pfnmap/pfnmap_pattern.h"
+#include "vpfn/vpfn_bo.h"
+#include "vpfn/vpfn_leaf.h"
 
 IGT_TEST_DESCRIPTION("Leaves of 2 MiB by TTM's helper, on a driver that knows nothing of them.");
 
-#define SIZE		(8 * VPFN_2M)
-#define NUM_SLOTS	(SIZE / VPFN_2M)
-#define LEN		(4 * VPFN_PAGE)
+#define SIZE		(8 * PFNMAP_2M)
+#define NUM_SLOTS	(SIZE / PFNMAP_2M)
+#define LEN		(4 * PFNMAP_PAGE)
 /* More than there is room for in device memory */
 #define MAX_BUFFERS	64
 
@@ -36,12 +36,12 @@ struct buffer {
 	uint32_t handle;
 	uint64_t offset;
 	char *map;
-	struct vpfn_pattern pattern;
+	struct pfnmap_pattern pattern;
 };
 
 static int fd = -1;
 static int file = -1;
-static struct vpfn_disk disk;
+static struct pfnmap_disk disk;
 
 static void remove_disk(int sig)
 {
@@ -49,7 +49,7 @@ static void remove_disk(int sig)
 	if (file >= 0)
 		close(file);
 	file = -1;
-	vpfn_disk_remove(&disk);
+	pfnmap_disk_remove(&disk);
 }
 
 static int open_qxl(void)
@@ -106,10 +106,10 @@ static void map_buffer(struct buffer *buffer, uint64_t seed)
 {
 	void *map;
 
-	igt_assert_eq(vpfn_map(fd, buffer->offset, SIZE, PROT_READ | PROT_WRITE, &map), 0);
+	igt_assert_eq(pfnmap_map(fd, buffer->offset, SIZE, PROT_READ | PROT_WRITE, &map), 0);
 	buffer->map = map;
-	buffer->pattern = (struct vpfn_pattern) { .seed = seed, .size = SIZE };
-	vpfn_pattern_fill(&buffer->pattern, map, 0, SIZE);
+	buffer->pattern = (struct pfnmap_pattern) { .seed = seed, .size = SIZE };
+	pfnmap_pattern_fill(&buffer->pattern, map, 0, SIZE);
 }
 
 static void close_buffer(struct buffer *buffer)
@@ -123,7 +123,7 @@ static void close_buffer(struct buffer *buffer)
 
 static void check(const struct buffer *buffer, uint64_t from, uint64_t to)
 {
-	igt_assert_eq_u64(vpfn_pattern_check(&buffer->pattern, buffer->map, from, to), to);
+	igt_assert_eq_u64(pfnmap_pattern_check(&buffer->pattern, buffer->map, from, to), to);
 }
 
 /* Of each slot the leaf in its middle, as the page-table dump shows it */
@@ -132,7 +132,7 @@ static void dump_leaves(const struct buffer *buffer, struct vpfn_leaf leaves[NUM
 	const void *addrs[NUM_SLOTS];
 
 	for (unsigned int i = 0; i < NUM_SLOTS; i++)
-		addrs[i] = buffer->map + i * VPFN_2M + VPFN_2M / 2;
+		addrs[i] = buffer->map + i * PFNMAP_2M + PFNMAP_2M / 2;
 	igt_assert_eq(vpfn_leaves_from_ptdump(NUM_SLOTS, addrs, leaves), 0);
 }
 
@@ -216,29 +216,29 @@ static void test_unaligned(void)
 
 	create_in_vram(&buffer);
 	map_buffer(&buffer, 4);
-	igt_assert_eq(vpfn_reserve(SIZE + VPFN_2M, VPFN_2M, &area), 0);
-	igt_assert_eq(vpfn_map_at(fd, buffer.offset, SIZE, (char *)area + VPFN_PAGE,
-				  MAP_SHARED | MAP_FIXED, &map), 0);
-	igt_assert(map == (char *)area + VPFN_PAGE);
+	igt_assert_eq(pfnmap_reserve(SIZE + PFNMAP_2M, PFNMAP_2M, &area), 0);
+	igt_assert_eq(pfnmap_map_at(fd, buffer.offset, SIZE, (char *)area + PFNMAP_PAGE,
+				    MAP_SHARED | MAP_FIXED, &map), 0);
+	igt_assert(map == (char *)area + PFNMAP_PAGE);
 	other = buffer;
 	other.map = map;
 	check(&other, 0, SIZE);
 	igt_assert_eq(count_leaves(&other, VPFN_PMD), 0);
-	munmap(area, SIZE + VPFN_2M);
+	munmap(area, SIZE + PFNMAP_2M);
 	close_buffer(&buffer);
 }
 
 static void test_munmap_page(void)
 {
 	struct buffer buffer = {};
-	uint64_t hole = 2 * VPFN_2M + VPFN_2M / 2;
+	uint64_t hole = 2 * PFNMAP_2M + PFNMAP_2M / 2;
 
 	create_in_vram(&buffer);
 	map_buffer(&buffer, 5);
-	igt_assert_eq(munmap(buffer.map + hole, VPFN_PAGE), 0);
+	igt_assert_eq(munmap(buffer.map + hole, PFNMAP_PAGE), 0);
 	check(&buffer, 0, hole);
-	check(&buffer, hole + VPFN_PAGE, SIZE);
-	igt_assert_eq(vpfn_signal_of(buffer.map + hole, VPFN_READ), SIGSEGV);
+	check(&buffer, hole + PFNMAP_PAGE, SIZE);
+	igt_assert_eq(pfnmap_signal_of(buffer.map + hole, PFNMAP_READ), SIGSEGV);
 	close_buffer(&buffer);
 }
 
@@ -249,12 +249,12 @@ static void test_mprotect_page(void)
 
 	create_in_vram(&buffer);
 	map_buffer(&buffer, 6);
-	page = buffer.map + 3 * VPFN_2M + VPFN_2M / 2;
-	igt_assert_eq(mprotect(page, VPFN_PAGE, PROT_READ), 0);
-	igt_assert_eq(vpfn_signal_of(page, VPFN_WRITE), SIGSEGV);
-	igt_assert_eq(vpfn_signal_of(page + VPFN_PAGE, VPFN_WRITE), 0);
-	igt_assert_eq(mprotect(page, VPFN_PAGE, PROT_READ | PROT_WRITE), 0);
-	igt_assert_eq(vpfn_signal_of(page, VPFN_WRITE), 0);
+	page = buffer.map + 3 * PFNMAP_2M + PFNMAP_2M / 2;
+	igt_assert_eq(mprotect(page, PFNMAP_PAGE, PROT_READ), 0);
+	igt_assert_eq(pfnmap_signal_of(page, PFNMAP_WRITE), SIGSEGV);
+	igt_assert_eq(pfnmap_signal_of(page + PFNMAP_PAGE, PFNMAP_WRITE), 0);
+	igt_assert_eq(mprotect(page, PFNMAP_PAGE, PROT_READ | PROT_WRITE), 0);
+	igt_assert_eq(pfnmap_signal_of(page, PFNMAP_WRITE), 0);
 	check(&buffer, 0, SIZE);
 	close_buffer(&buffer);
 }
@@ -266,10 +266,10 @@ static void test_read_then_write(void)
 
 	create_in_vram(&buffer);
 	map_buffer(&buffer, 7);
-	igt_assert_eq(vpfn_map(fd, buffer.offset, SIZE, PROT_READ | PROT_WRITE, &map), 0);
-	igt_assert_eq_u64(vpfn_pattern_check(&buffer.pattern, map, 0, SIZE), SIZE);
+	igt_assert_eq(pfnmap_map(fd, buffer.offset, SIZE, PROT_READ | PROT_WRITE, &map), 0);
+	igt_assert_eq_u64(pfnmap_pattern_check(&buffer.pattern, map, 0, SIZE), SIZE);
 	buffer.pattern.seed = 8;
-	vpfn_pattern_fill(&buffer.pattern, map, 0, SIZE);
+	pfnmap_pattern_fill(&buffer.pattern, map, 0, SIZE);
 	check(&buffer, 0, SIZE);
 	munmap(map, SIZE);
 	close_buffer(&buffer);
@@ -284,17 +284,17 @@ static void test_direct_io(void)
 
 	create_in_vram(&buffer);
 	map_buffer(&buffer, 9);
-	memory = buffer.map + VPFN_2M + VPFN_2M / 2;
-	igt_assert_eq(vpfn_write_direct(file, memory, LEN), -EFAULT);
-	igt_assert_eq(vpfn_read_direct(file, memory, LEN), -EFAULT);
+	memory = buffer.map + PFNMAP_2M + PFNMAP_2M / 2;
+	igt_assert_eq(pfnmap_write_direct(file, memory, LEN), -EFAULT);
+	igt_assert_eq(pfnmap_read_direct(file, memory, LEN), -EFAULT);
 	check(&buffer, 0, SIZE);
 
-	plain = vpfn_anonymous(LEN);
+	plain = pfnmap_anonymous(LEN);
 	igt_assert(plain);
 	memcpy(plain, memory, LEN);
-	igt_assert_eq(vpfn_write_direct(file, plain, LEN), 0);
-	igt_assert_eq(vpfn_read_direct(file, plain, LEN), 0);
-	igt_assert_eq(vpfn_file_compare(file, memory, LEN), 0);
+	igt_assert_eq(pfnmap_write_direct(file, plain, LEN), 0);
+	igt_assert_eq(pfnmap_read_direct(file, plain, LEN), 0);
+	igt_assert_eq(pfnmap_file_compare(file, memory, LEN), 0);
 	munmap(plain, LEN);
 	close_buffer(&buffer);
 }
@@ -329,18 +329,18 @@ static void test_evict(void)
 static void test_access_past_end(void)
 {
 	struct buffer buffer = {};
-	uint64_t bytes[2] = {}, end = VPFN_2M;
+	uint64_t bytes[2] = {}, end = PFNMAP_2M;
 	char *last;
 
 	create_in_system(&buffer);
 	map_buffer(&buffer, 10);
 	last = buffer.map + end - sizeof(bytes[0]);
-	vpfn_store(last, 0x1234);
+	pfnmap_store(last, 0x1234);
 	igt_assert_eq(munmap(buffer.map + end, SIZE - end), 0);
 
-	igt_assert_eq(vpfn_proc_mem(last, bytes, sizeof(bytes[0]), false), 0);
+	igt_assert_eq(pfnmap_proc_mem(last, bytes, sizeof(bytes[0]), false), 0);
 	igt_assert_eq_u64(bytes[0], 0x1234);
-	igt_assert_eq(vpfn_proc_mem(last, bytes, sizeof(bytes), false), -ENODATA);
+	igt_assert_eq(pfnmap_proc_mem(last, bytes, sizeof(bytes), false), -ENODATA);
 	igt_assert_eq_u64(bytes[1], 0);
 	close_buffer(&buffer);
 }
@@ -353,13 +353,13 @@ static void test_access_read_only(void)
 
 	create_in_system(&buffer);
 	map_buffer(&buffer, 11);
-	igt_assert_eq(vpfn_proc_mem(buffer.map, &word, sizeof(word), true), 0);
-	igt_assert_eq_u64(vpfn_load(buffer.map), 0x5678);
+	igt_assert_eq(pfnmap_proc_mem(buffer.map, &word, sizeof(word), true), 0);
+	igt_assert_eq_u64(pfnmap_load(buffer.map), 0x5678);
 
 	igt_assert_eq(mprotect(buffer.map, SIZE, PROT_READ), 0);
 	word = 0x9abc;
-	igt_assert_neq(vpfn_proc_mem(buffer.map, &word, sizeof(word), true), 0);
-	igt_assert_eq_u64(vpfn_load(buffer.map), 0x5678);
+	igt_assert_neq(pfnmap_proc_mem(buffer.map, &word, sizeof(word), true), 0);
+	igt_assert_eq_u64(pfnmap_load(buffer.map), 0x5678);
 	close_buffer(&buffer);
 }
 
@@ -369,7 +369,7 @@ int igt_main()
 		fd = open_qxl();
 		igt_require_f(fd >= 0, "no qxl device\n");
 		igt_install_exit_handler(remove_disk);
-		igt_require_f(!vpfn_disk_create(&disk), "no null_blk in configfs\n");
+		igt_require_f(!pfnmap_disk_create(&disk), "no null_blk in configfs\n");
 		file = open(disk.device, O_RDWR | O_CLOEXEC | O_DIRECT);
 		igt_assert(file >= 0);
 	}

@@ -9,9 +9,9 @@
 #include <stdio.h>
 
 #include "igt.h"
-#include "vpfn_disk.h"
-#include "vpfn_stage.h"
-#include "vpfn_users.h"
+#include "pfnmap/pfnmap_disk.h"
+#include "pfnmap/pfnmap_users.h"
+#include "vpfn/vpfn_stage.h"
 
 IGT_TEST_DESCRIPTION("Users of user memory, asked about an address without memory.");
 
@@ -20,14 +20,14 @@ IGT_TEST_DESCRIPTION("Users of user memory, asked about an address without memor
 
 #define MATRIX		"users on an address without memory"
 
-static struct vpfn_disk disk;
-static struct vpfn_user_family io_family = { .name = "io", .users = vpfn_io_users };
+static struct pfnmap_disk disk;
+static struct pfnmap_user_family io_family = { .name = "io", .users = pfnmap_io_users };
 static const size_t one = 1;
 
 static void remove_disk(int sig)
 {
 	(void)sig;
-	vpfn_disk_remove(&disk);
+	pfnmap_disk_remove(&disk);
 }
 
 static void open_disk(void)
@@ -35,64 +35,64 @@ static void open_disk(void)
 	char path[96];
 
 	igt_install_exit_handler(remove_disk);
-	igt_assert_eq(vpfn_disk_create(&disk) ?: vpfn_disk_mount(&disk, "ext4"), 0);
+	igt_assert_eq(pfnmap_disk_create(&disk) ?: pfnmap_disk_mount(&disk, "ext4"), 0);
 	snprintf(path, sizeof(path), "%s/file", disk.mount);
-	igt_assert_eq(vpfn_io_set_file(path), 0);
-	io_family.count = vpfn_io_user_count;
+	igt_assert_eq(pfnmap_io_set_file(path), 0);
+	io_family.count = pfnmap_io_user_count;
 }
 
 /* The test with the bug looks at the bytes of the memory that it meant. */
-static int peek_meant(const struct vpfn_target *target, void *bytes)
+static int peek_meant(const struct pfnmap_target *target, void *bytes)
 {
-	const struct vpfn_target *meant = target->data;
+	const struct pfnmap_target *meant = target->data;
 
 	return meant->peek(meant, bytes);
 }
 
-static int poke_meant(const struct vpfn_target *target, const void *bytes)
+static int poke_meant(const struct pfnmap_target *target, const void *bytes)
 {
-	const struct vpfn_target *meant = target->data;
+	const struct pfnmap_target *meant = target->data;
 
 	return meant->poke(meant, bytes);
 }
 
-static int ask(const struct vpfn_target *target, const void *arg)
+static int ask(const struct pfnmap_target *target, const void *arg)
 {
-	const struct vpfn_user *user = arg;
+	const struct pfnmap_user *user = arg;
 
 	return user->run ? user->run(target) : user->call(target, user->arg);
 }
 
 /* A consumer that goes on as if it had worked may crash, so a child calls it. */
-static int ask_about_nothing(const struct vpfn_user *user)
+static int ask_about_nothing(const struct pfnmap_user *user)
 {
-	struct vpfn_target meant, nowhere = {
+	struct pfnmap_target meant, nowhere = {
 		.addr = NOWHERE,
 		.map = NOWHERE,
-		.map_len = VPFN_TARGET_LEN,
+		.map_len = PFNMAP_TARGET_LEN,
 		.peek = peek_meant,
 		.poke = poke_meant,
 		.data = &meant,
 	};
 	int answer;
 
-	igt_assert_eq(vpfn_target_ordinary(user, &meant), 0);
-	answer = vpfn_target_in_child(&nowhere, ask, user);
-	vpfn_target_free(&meant);
+	igt_assert_eq(pfnmap_target_ordinary(user, &meant), 0);
+	answer = pfnmap_target_in_child(&nowhere, ask, user);
+	pfnmap_target_free(&meant);
 	return answer;
 }
 
-static unsigned int ask_user(const struct vpfn_user *user)
+static unsigned int ask_user(const struct pfnmap_user *user)
 {
 	int answer = ask_about_nothing(user);
-	const char *name = answer == -ECHILD ? "dies" : vpfn_answer_name(answer);
+	const char *name = answer == -ECHILD ? "dies" : pfnmap_answer_name(answer);
 	bool passes = answer == user->on_special, pleased = user->on_ordinary >= 0;
 
 	vpfn_matrix_cell(MATRIX, user->name, "special mapping",
-			 vpfn_answer_name(user->on_special));
+			 pfnmap_answer_name(user->on_special));
 	vpfn_matrix_cell(MATRIX, user->name, "no memory", name);
 	vpfn_matrix_cell(MATRIX, user->name, "ordinary memory",
-			 vpfn_answer_name(user->on_ordinary));
+			 pfnmap_answer_name(user->on_ordinary));
 	vpfn_matrix_cell(MATRIX, user->name, "seen by the control alone",
 			 !passes ? "no" : pleased ? "yes" : "nobody sees it");
 	igt_assert_f(!pleased || answer != user->on_ordinary,
@@ -100,7 +100,7 @@ static unsigned int ask_user(const struct vpfn_user *user)
 	return passes && pleased;
 }
 
-static void ask_all(const struct vpfn_user_family *families, size_t count)
+static void ask_all(const struct pfnmap_user_family *families, size_t count)
 {
 	unsigned int asked = 0, passed = 0;
 
@@ -116,15 +116,15 @@ int igt_main()
 {
 	static const struct {
 		const char *name;
-		const struct vpfn_user_family *families;
+		const struct pfnmap_user_family *families;
 		const size_t *count;
 	} tables[] = {
-		{ "gup", vpfn_gup_families, &vpfn_gup_family_count },
-		{ "pages", vpfn_page_families, &vpfn_page_family_count },
+		{ "gup", pfnmap_gup_families, &pfnmap_gup_family_count },
+		{ "pages", pfnmap_page_families, &pfnmap_page_family_count },
 		{ "io", &io_family, &one },
-		{ "mm", vpfn_mm_families, &vpfn_mm_family_count },
-		{ "look", vpfn_look_families, &vpfn_look_family_count },
-		{ "video", vpfn_video_families, &vpfn_video_family_count },
+		{ "mm", pfnmap_mm_families, &pfnmap_mm_family_count },
+		{ "look", pfnmap_look_families, &pfnmap_look_family_count },
+		{ "video", pfnmap_video_families, &pfnmap_video_family_count },
 	};
 
 	igt_fixture()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the tests found, as tables.
 
-A test prints "cell<TAB>table<TAB>row<TAB>column<TAB>answer" (vpfn_matrix_cell() in tests/igt/).
+A test prints "cell<TAB>table<TAB>row<TAB>column<TAB>answer" (pfnmap_matrix_cell() in tests/igt/lib/).
 """
 
 import html

@@ -1,0 +1,518 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Users of user memory: those who ask get_user_pages() for its pages, and those who would have to.
+ *
+ * On what would a broken test pass? A refusal comes as easily from a call that is wrong itself: so
+ * each has to move the right bytes from or to ordinary memory in the same way, and where it moves
+ * none, to say that it got all pages. What else there is to pass on is said where it is.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pfnmap/pfnmap_base.h"
+#include "pfnmap/pfnmap_consumer.h"
+#include "pfnmap/pfnmap_pins.h"
+#include "pfnmap/pfnmap_uring.h"
+#include "pfnmap/pfnmap_users.h"
+
+#define LEN	PFNMAP_TARGET_LEN
+#define PAGES	(LEN / PFNMAP_PAGE)
+#define WORDS	(LEN / sizeof(uint64_t))
+
+/* What is written to a target. */
+#define SEED	0x6b9
+
+static int moved(ssize_t n)
+{
+	if (n < 0)
+		return -errno;
+	return n == LEN ? 0 : -ENODATA;
+}
+
+/*
+ * gup_test: the kernel says how far it came and not why it stopped, and no byte moves: a range that
+ * is not mapped at all looks like a refusal. That there is a right errno, and that the pages are
+ * those of the range, is seen by those who hold them, below.
+ */
+struct gup_call {
+	unsigned long request;
+	uint32_t gup_flags;
+	uint32_t test_flags;
+};
+
+static int get_pages(const struct pfnmap_target *target, const void *arg)
+{
+	const struct gup_call *call = arg;
+	struct pfnmap_gup_test test = {
+		.addr = (uintptr_t)target->addr,
+		.size = LEN,
+		.pages_per_call = PAGES,
+		.gup_flags = call->gup_flags,
+		.test_flags = call->test_flags,
+	};
+	int err = pfnmap_gup_run(call->request, &test);
+
+	if (err)
+		return err;
+	if (!test.size)
+		return -EFAULT;
+	return test.size == LEN ? 0 : -EPROTO;
+}
+
+/* The dump says of a single page whether it was got: of the last one, all came before it. */
+static int dump_pages(const struct pfnmap_target *target, const void *arg)
+{
+	const struct gup_call *call = arg;
+	struct pfnmap_gup_test test = {
+		.addr = (uintptr_t)target->addr,
+		.size = LEN,
+		.pages_per_call = PAGES,
+		.gup_flags = call->gup_flags,
+		.test_flags = call->test_flags,
+		.dump = { PAGES },
+	};
+	int err = pfnmap_gup_run(call->request, &test);
+
+	if (err)
+		return err;
+	if (!test.size)
+		return test.dump[0] ? -EPROTO : -EFAULT;
+	return test.size == LEN && test.dump[0] == PAGES ? 0 : -EPROTO;
+}
+
+/* What they hold is what the target does. */
+static int check_held(int held, const struct pfnmap_target *target)
+{
+	uint64_t bytes[WORDS];
+
+	return pfnmap_gup_read_held(held, bytes) ?: pfnmap_target_matches(target, bytes);
+}
+
+static int hold_pages(const struct pfnmap_target *target, const void *arg)
+{
+	int held = pfnmap_gup_hold(target->addr, LEN, *(const uint32_t *)arg), err;
+
+	if (held < 0)
+		return held;
+
+	err = check_held(held, target);
+	close(held);
+	return err;
+}
+
+#define GUP(request_, gup_flags_, test_flags_)						\
+	.needs = "CONFIG_GUP_TEST",							\
+	.arg = &(const struct gup_call) {						\
+		.request = (request_), .gup_flags = (gup_flags_), .test_flags = (test_flags_) }
+#define GETS(request_, gup_flags_)	.call = get_pages, GUP(request_, gup_flags_, 0)
+#define DUMPS(gup_flags_, test_flags_) \
+	.call = dump_pages, GUP(PFNMAP_DUMP_PAGES, gup_flags_, test_flags_)
+#define HOLDS(flags_) \
+	.call = hold_pages, .needs = "CONFIG_GUP_TEST", .arg = &(const uint32_t) { flags_ }
+
+/* check_vma_flags() refuses them all; gup_fast_*_leaf() have given up before, at the entry */
+static const struct pfnmap_user gup_test_users[] = {
+	{ .name = "get_user_pages, to read", .on_special = -EFAULT, GETS(PFNMAP_GET, 0) },
+	{ .name = "get_user_pages, to write", .on_special = -EFAULT,
+	  GETS(PFNMAP_GET, PFNMAP_FOLL_WRITE) },
+	{ .name = "get_user_pages_fast, to read", .on_special = -EFAULT, GETS(PFNMAP_GET_FAST, 0) },
+	{ .name = "get_user_pages_fast, to write", .on_special = -EFAULT,
+	  GETS(PFNMAP_GET_FAST, PFNMAP_FOLL_WRITE) },
+	{ .name = "pin_user_pages, to read", .on_special = -EFAULT, GETS(PFNMAP_PIN, 0) },
+	{ .name = "pin_user_pages, to write", .on_special = -EFAULT,
+	  GETS(PFNMAP_PIN, PFNMAP_FOLL_WRITE) },
+	{ .name = "pin_user_pages_fast, to read", .on_special = -EFAULT, GETS(PFNMAP_PIN_FAST, 0) },
+	{ .name = "pin_user_pages_fast, to write", .on_special = -EFAULT,
+	  GETS(PFNMAP_PIN_FAST, PFNMAP_FOLL_WRITE) },
+	{ .name = "pin_user_pages, FOLL_LONGTERM", .on_special = -EFAULT,
+	  GETS(PFNMAP_PIN_LONGTERM, PFNMAP_FOLL_WRITE) },
+	{ .name = "held by pin_user_pages, to read", .on_special = -EFAULT, HOLDS(0) },
+	{ .name = "held by pin_user_pages, to write", .on_special = -EFAULT,
+	  HOLDS(PFNMAP_LONGTERM_WRITE) },
+	{ .name = "held by pin_user_pages_fast, to read", .on_special = -EFAULT,
+	  HOLDS(PFNMAP_LONGTERM_FAST) },
+	{ .name = "held by pin_user_pages_fast, to write", .on_special = -EFAULT,
+	  HOLDS(PFNMAP_LONGTERM_FAST | PFNMAP_LONGTERM_WRITE) },
+};
+
+static const struct pfnmap_user gup_dump_users[] = {
+	{ .name = "dump of pages got", .on_special = -EFAULT, DUMPS(0, 0) },
+	{ .name = "dump of pages pinned", .on_special = -EFAULT, DUMPS(0, PFNMAP_DUMP_BY_PIN) },
+};
+
+/* Memory beside the target, with a pattern or with zeroes. */
+static void *aside(uint64_t seed)
+{
+	void *bytes = pfnmap_anonymous(LEN);
+
+	if (bytes && seed)
+		pfnmap_target_pattern(seed, bytes);
+	return bytes;
+}
+
+/*
+ * The remote side is pinned; the local side is copied to and from. EFAULT is also
+ * the answer to a bad local side: so the two change their roles.
+ */
+static ssize_t transfer_from_remote(struct iovec *local, struct iovec *remote)
+{
+	return process_vm_readv(getpid(), local, 1, remote, 1, 0);
+}
+
+static ssize_t transfer_to_remote(struct iovec *local, struct iovec *remote)
+{
+	return process_vm_writev(getpid(), local, 1, remote, 1, 0);
+}
+
+static int read_remote(const struct pfnmap_target *target)
+{
+	void *bytes = aside(0);
+	struct iovec local = { bytes, LEN }, remote = { target->addr, LEN };
+	int err;
+
+	if (!bytes)
+		return -ENOMEM;
+	err = moved(transfer_from_remote(&local, &remote)) ?: pfnmap_target_matches(target, bytes);
+	munmap(bytes, LEN);
+	return err;
+}
+
+static int write_remote(const struct pfnmap_target *target)
+{
+	void *bytes = aside(SEED);
+	struct iovec local = { bytes, LEN }, remote = { target->addr, LEN };
+	int err;
+
+	if (!bytes)
+		return -ENOMEM;
+	err = moved(transfer_to_remote(&local, &remote)) ?: pfnmap_target_check(target, SEED);
+	munmap(bytes, LEN);
+	return err;
+}
+
+static int read_to_local(const struct pfnmap_target *target)
+{
+	void *bytes = aside(SEED);
+	struct iovec local = { target->addr, LEN }, remote = { bytes, LEN };
+	int err;
+
+	if (!bytes)
+		return -ENOMEM;
+	err = moved(transfer_from_remote(&local, &remote)) ?: pfnmap_target_check(target, SEED);
+	munmap(bytes, LEN);
+	return err;
+}
+
+static int write_from_local(const struct pfnmap_target *target)
+{
+	void *bytes = aside(0);
+	struct iovec local = { target->addr, LEN }, remote = { bytes, LEN };
+	int err;
+
+	if (!bytes)
+		return -ENOMEM;
+	err = moved(transfer_to_remote(&local, &remote)) ?: pfnmap_target_matches(target, bytes);
+	munmap(bytes, LEN);
+	return err;
+}
+
+static const struct pfnmap_user process_vm_users[] = {
+	{ .name = "process_vm_readv, remote side", .on_special = -EFAULT, .run = read_remote },
+	{ .name = "process_vm_writev, remote side", .on_special = -EFAULT, .run = write_remote },
+	{ .name = "process_vm_readv, local side", .run = read_to_local },
+	{ .name = "process_vm_writev, local side", .run = write_from_local },
+};
+
+/* A pipe takes the pages of a writer, as many as it has room for, and gives bytes to a reader. */
+static int splice_out(int reader, int writer, const struct pfnmap_target *target)
+{
+	struct iovec iov = { target->addr, LEN };
+	uint64_t bytes[WORDS];
+
+	return moved(vmsplice(writer, &iov, 1, SPLICE_F_NONBLOCK)) ?:
+	       moved(read(reader, bytes, LEN)) ?: pfnmap_target_matches(target, bytes);
+}
+
+static int splice_in(int reader, int writer, const struct pfnmap_target *target)
+{
+	struct iovec iov = { target->addr, LEN };
+	uint64_t bytes[WORDS];
+
+	pfnmap_target_pattern(SEED, bytes);
+	return moved(write(writer, bytes, LEN)) ?:
+	       moved(vmsplice(reader, &iov, 1, SPLICE_F_NONBLOCK)) ?:
+	       pfnmap_target_check(target, SEED);
+}
+
+static int with_pipe(const struct pfnmap_target *target,
+		     int (*run)(int reader, int writer, const struct pfnmap_target *target))
+{
+	int ends[2], err;
+
+	if (pipe2(ends, O_CLOEXEC))
+		return -errno;
+
+	err = run(ends[0], ends[1], target);
+	close(ends[0]);
+	close(ends[1]);
+	return err;
+}
+
+static int vmsplice_to_pipe(const struct pfnmap_target *target)
+{
+	return with_pipe(target, splice_out);
+}
+
+static int vmsplice_from_pipe(const struct pfnmap_target *target)
+{
+	return with_pipe(target, splice_in);
+}
+
+static const struct pfnmap_user vmsplice_users[] = {
+	{ .name = "vmsplice to a pipe", .on_special = -EFAULT, .run = vmsplice_to_pipe },
+	{ .name = "vmsplice from a pipe", .run = vmsplice_from_pipe },
+};
+
+/* A file in memory and an io_uring, with the target as its registered buffer. */
+struct fixed {
+	struct pfnmap_uring ring;
+	int file;
+	const struct pfnmap_target *target;
+};
+
+static int run_fixed(const struct fixed *fixed, uint8_t opcode)
+{
+	struct io_uring_sqe sqe = {
+		.opcode = opcode,
+		.fd = fixed->file,
+		.addr = (uintptr_t)fixed->target->addr,
+		.len = LEN,
+	};
+	int result, err = pfnmap_uring_run(&fixed->ring, &sqe, &result);
+
+	if (err)
+		return err;
+	if (result < 0)
+		return result;
+	return result == LEN ? 0 : -ENODATA;
+}
+
+static int read_fixed(const struct fixed *fixed)
+{
+	uint64_t bytes[WORDS];
+
+	pfnmap_target_pattern(SEED, bytes);
+	return moved(pwrite(fixed->file, bytes, LEN, 0)) ?:
+	       run_fixed(fixed, IORING_OP_READ_FIXED) ?: pfnmap_target_check(fixed->target, SEED);
+}
+
+static int write_fixed(const struct fixed *fixed)
+{
+	uint64_t bytes[WORDS];
+
+	return run_fixed(fixed, IORING_OP_WRITE_FIXED) ?:
+	       moved(pread(fixed->file, bytes, LEN, 0)) ?:
+	       pfnmap_target_matches(fixed->target, bytes);
+}
+
+/*
+ * The buffer is refused when it is registered, as is an array of them at a bad address: the rest is
+ * the control, that it has become the buffer of requests.
+ */
+static int register_buffer(const struct pfnmap_target *target,
+			   int (*use)(const struct fixed *fixed))
+{
+	struct iovec buffer = { target->addr, LEN };
+	struct fixed fixed = { .target = target };
+	int err = pfnmap_uring_open(&fixed.ring);
+
+	if (err)
+		return err;
+
+	fixed.file = memfd_create("fixed", MFD_CLOEXEC);
+	err = fixed.file < 0 ? -errno : pfnmap_uring_register(&fixed.ring, &buffer) ?: use(&fixed);
+	close(fixed.file);
+	pfnmap_uring_close(&fixed.ring);
+	return err;
+}
+
+static int register_and_read(const struct pfnmap_target *target)
+{
+	return register_buffer(target, read_fixed);
+}
+
+static int register_and_write(const struct pfnmap_target *target)
+{
+	return register_buffer(target, write_fixed);
+}
+
+#define NEEDS_URING	.needs = "CONFIG_IO_URING"
+
+static const struct pfnmap_user uring_users[] = {
+	{ .name = "io_uring, registered to read into", .on_special = -EFAULT,
+	  .run = register_and_read, NEEDS_URING },
+	{ .name = "io_uring, registered to write from", .on_special = -EFAULT,
+	  .run = register_and_write, NEEDS_URING },
+};
+
+/*
+ * A debugger gets no page either, but then the kernel asks the driver's vm_ops->access, which has
+ * a way of its own to the bytes. The debugger's victim is another process with the same memory, so
+ * that the ordinary kind of it is shared.
+ */
+/* ptrace() moves a word at a time, a call each: one in each line of a cache is looked at. */
+#define STRIDE	8
+
+static int peek_words(pid_t pid, const struct pfnmap_target *target)
+{
+	uint64_t bytes[WORDS];
+	int err = target->peek(target, bytes);
+
+	if (err)
+		return err;
+
+	for (size_t i = 0; i < WORDS; i += STRIDE) {
+		errno = 0;
+		bytes[i] = ptrace(PTRACE_PEEKDATA, pid, target->addr + i * sizeof(bytes[0]), NULL);
+		if (errno)
+			return -errno;
+	}
+	return pfnmap_target_matches(target, bytes);
+}
+
+static int poke_words(pid_t pid, const struct pfnmap_target *target)
+{
+	uint64_t bytes[WORDS];
+	int err = target->peek(target, bytes);
+
+	if (err)
+		return err;
+
+	for (size_t i = 0; i < WORDS; i += STRIDE) {
+		bytes[i] = ~bytes[i];
+		if (ptrace(PTRACE_POKEDATA, pid, target->addr + i * sizeof(bytes[0]), bytes[i]))
+			return -errno;
+	}
+	return pfnmap_target_matches(target, bytes);
+}
+
+static int open_mem(pid_t pid)
+{
+	char path[32];
+	int file;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	file = open(path, O_RDWR | O_CLOEXEC);
+	return file < 0 ? -errno : file;
+}
+
+static int read_mem(pid_t pid, const struct pfnmap_target *target)
+{
+	int file = open_mem(pid), err;
+	uint64_t bytes[WORDS];
+
+	if (file < 0)
+		return file;
+	err = moved(pread(file, bytes, LEN, (uintptr_t)target->addr)) ?:
+	      pfnmap_target_matches(target, bytes);
+	close(file);
+	return err;
+}
+
+static int write_mem(pid_t pid, const struct pfnmap_target *target)
+{
+	int file = open_mem(pid), err;
+	uint64_t bytes[WORDS];
+
+	if (file < 0)
+		return file;
+	pfnmap_target_pattern(SEED, bytes);
+	err = moved(pwrite(file, bytes, LEN, (uintptr_t)target->addr)) ?:
+	      pfnmap_target_check(target, SEED);
+	close(file);
+	return err;
+}
+
+static pid_t stopped_child(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFSTOPPED(status))
+		return pid;
+	return -ECHILD;
+}
+
+static int debug_child(const struct pfnmap_target *target,
+		       int (*debug)(pid_t pid, const struct pfnmap_target *target))
+{
+	pid_t pid = stopped_child();
+	int err;
+
+	if (pid < 0)
+		return pid;
+	err = debug(pid, target);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return err;
+}
+
+static int ptrace_peek(const struct pfnmap_target *target)
+{
+	return debug_child(target, peek_words);
+}
+
+static int ptrace_poke(const struct pfnmap_target *target)
+{
+	return debug_child(target, poke_words);
+}
+
+static int proc_mem_read(const struct pfnmap_target *target)
+{
+	return debug_child(target, read_mem);
+}
+
+static int proc_mem_write(const struct pfnmap_target *target)
+{
+	return debug_child(target, write_mem);
+}
+
+#define SHARED	.ordinary = pfnmap_target_shared
+
+static const struct pfnmap_user debugger_users[] = {
+	{ .name = "PTRACE_PEEKDATA", .run = ptrace_peek, SHARED },
+	{ .name = "PTRACE_POKEDATA", .run = ptrace_poke, SHARED },
+	{ .name = "read of /proc/pid/mem", .run = proc_mem_read, SHARED },
+	{ .name = "write to /proc/pid/mem", .run = proc_mem_write, SHARED },
+};
+
+#define FAMILY(name_, describe_, users_)						\
+	{ .name = (name_), .describe = (describe_), .users = (users_),			\
+	  .count = ARRAY_SIZE(users_) }
+
+const struct pfnmap_user_family pfnmap_gup_families[] = {
+	FAMILY("gup-test", "get_user_pages() and its kin get no page.", gup_test_users),
+	{ .name = "gup-dump", .describe = "Nor is there one that the kernel could show in its log.",
+	  .users = gup_dump_users, .count = ARRAY_SIZE(gup_dump_users) },
+	FAMILY("process-vm", "process_vm_readv() and process_vm_writev() refuse a remote side.",
+	       process_vm_users),
+	FAMILY("vmsplice", "vmsplice() refuses to take pages, and takes bytes.", vmsplice_users),
+	FAMILY("io-uring", "io_uring registers no buffer.", uring_users),
+	FAMILY("debugger", "Debuggers read and write all bytes.", debugger_users),
+};
+
+const size_t pfnmap_gup_family_count = ARRAY_SIZE(pfnmap_gup_families);

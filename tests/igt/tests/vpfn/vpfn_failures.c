@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Each allocation and each copy of user memory that a client's call makes in the driver fails once:
+ * is the answer right, is nothing left behind, and does the same call work afterwards?
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <xf86drm.h>
+
+#include "igt.h"
+#include "pfnmap/pfnmap_foreign.h"
+#include "vpfn/vpfn_bo.h"
+#include "vpfn/vpfn_card.h"
+#include "vpfn/vpfn_client.h"
+#include "vpfn/vpfn_dmabuf.h"
+#include "vpfn/vpfn_failure.h"
+#include "vpfn/vpfn_job.h"
+#include "vpfn/vpfn_mem.h"
+#include "vpfn/vpfn_pressure.h"
+#include "vpfn/vpfn_stage.h"
+#include "vpfn/vpfn_view.h"
+
+IGT_TEST_DESCRIPTION("Each allocation and each copy of a client's call to vpfn fails once.");
+
+#define VRAM	DRM_VPFN_PLACEMENT_VRAM
+#define SYSTEM	DRM_VPFN_PLACEMENT_SYSTEM
+
+#define SIZE	(16 * PFNMAP_PAGE)
+/* More than any call takes: a call that allocates without end fails. */
+#define MAX_NTH	2000
+
+static int big = -1, small = -1, nth = -1;
+
+/* What the calls are about; each call gets a fresh one. */
+struct scene {
+	int file, primary;
+	struct vpfn_bo vram, system;	/* all zero, and the latter without pages */
+	struct pfnmap_foreign foreign;
+	int dmabuf;			/* of @vram */
+	uint32_t in, out;		/* syncobjs; @in has signalled */
+	char *map;			/* of what the call maps */
+};
+
+static void scene_open(struct scene *scene)
+{
+	*scene = (struct scene) { .file = vpfn_client_open() };
+	scene->primary = vpfn_client_open_primary(scene->file);
+	igt_assert_eq(vpfn_bo_create_in(scene->file, SIZE, VRAM, 0, &scene->vram), 0);
+	igt_assert_eq(vpfn_bo_create_in(scene->file, SIZE, SYSTEM, 0, &scene->system), 0);
+	igt_assert_eq(vpfn_bo_export(scene->file, &scene->vram, &scene->dmabuf), 0);
+	igt_assert_eq(pfnmap_foreign_from_memfd(SIZE, &scene->foreign), 0);
+	memset(scene->foreign.map, 0, SIZE);
+	igt_assert_eq(drmSyncobjCreate(scene->file, DRM_SYNCOBJ_CREATE_SIGNALED, &scene->in), 0);
+	scene->out = vpfn_new_syncobj(scene->file);
+	/* What was cleared is there: a call has its own allocations alone. */
+	igt_assert_eq(vpfn_bo_wait(scene->file, &scene->vram, 0, VPFN_LONG_NS), 0);
+}
+
+static void scene_close(struct scene *scene)
+{
+	if (scene->map)
+		munmap(scene->map, SIZE);
+	pfnmap_foreign_remove(&scene->foreign);
+	close(scene->dmabuf);
+	close(scene->primary);
+	close(scene->file);
+}
+
+/* ---- The calls ---- */
+
+static int do_open(struct scene *scene)
+{
+	char path[32];
+	int file;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", scene->file);
+	file = open(path, O_RDWR | O_CLOEXEC);
+	if (file < 0)
+		return -errno;
+	close(file);
+	return 0;
+}
+
+static int create(struct scene *scene, uint32_t placement)
+{
+	struct vpfn_bo bo;
+
+	return vpfn_bo_create_in(scene->file, SIZE, placement, 0, &bo);
+}
+
+static int do_create_vram(struct scene *scene)
+{
+	return create(scene, VRAM);
+}
+
+static int do_create_system(struct scene *scene)
+{
+	return create(scene, SYSTEM);
+}
+
+static int do_dumb(struct scene *scene)
+{
+	struct drm_mode_create_dumb arg = { .width = 64, .height = 64, .bpp = 32 };
+
+	return vpfn_ioctl(scene->primary, DRM_IOCTL_MODE_CREATE_DUMB, &arg);
+}
+
+static int do_offset(struct scene *scene)
+{
+	struct drm_vpfn_gem_mmap_offset arg = { .handle = scene->vram.handle };
+
+	return vpfn_ioctl(scene->file, DRM_IOCTL_VPFN_GEM_MMAP_OFFSET, &arg);
+}
+
+static int do_map(struct scene *scene)
+{
+	return pfnmap_map(scene->file, scene->vram.offset, SIZE, PROT_READ | PROT_WRITE,
+			  (void **)&scene->map);
+}
+
+static int do_info(struct scene *scene)
+{
+	uint32_t placement;
+
+	return vpfn_bo_placement(scene->file, &scene->vram, &placement);
+}
+
+static int do_wait(struct scene *scene)
+{
+	return vpfn_bo_wait(scene->file, &scene->vram, 0, VPFN_LONG_NS);
+}
+
+static int do_param(struct scene *scene)
+{
+	uint64_t size;
+
+	return vpfn_vram_size(scene->file, &size);
+}
+
+static int do_export(struct scene *scene)
+{
+	int dmabuf, err = vpfn_bo_export(scene->file, &scene->system, &dmabuf);
+
+	if (!err)
+		close(dmabuf);
+	return err;
+}
+
+static int do_import(struct scene *scene)
+{
+	struct vpfn_bo bo;
+
+	return vpfn_dmabuf_import(scene->file, scene->foreign.dmabuf, SIZE, &bo);
+}
+
+/* Of the other device, which attaches and maps it */
+static int do_import_peer(struct scene *scene)
+{
+	struct vpfn_bo bo;
+
+	return vpfn_dmabuf_import(small, scene->dmabuf, SIZE, &bo) ?: vpfn_bo_close(small, &bo);
+}
+
+static int submit(struct scene *scene, struct drm_vpfn_cmd cmd)
+{
+	return vpfn_submit(scene->file, &cmd, 1, scene->in, scene->out) ?:
+	       vpfn_sync_status(scene->file, scene->out, VPFN_LONG_NS);
+}
+
+static int do_nop(struct scene *scene)
+{
+	return submit(scene, (struct drm_vpfn_cmd) { .op = DRM_VPFN_CMD_NOP });
+}
+
+static int do_fill(struct scene *scene)
+{
+	return submit(scene, vpfn_cmd_fill(&scene->vram, 0, SIZE, 0));
+}
+
+/* To memory that has no pages yet, from memory of another driver */
+static int do_copy(struct scene *scene)
+{
+	struct vpfn_bo bo;
+	int err = vpfn_dmabuf_import(scene->file, scene->foreign.dmabuf, SIZE, &bo);
+
+	return err ?: submit(scene, vpfn_cmd_copy(&scene->system, 0, &bo, 0, SIZE));
+}
+
+/* Moves all buffers out of device memory. */
+static int do_evict(struct scene *scene)
+{
+	return vpfn_evict(scene->file);
+}
+
+/* Nobody is told whether a reset worked; what follows tells. */
+static int do_reset(struct scene *scene)
+{
+	char name[VPFN_PCI_NAME];
+
+	return vpfn_card_name(scene->file, name) ?: vpfn_card_set(name, "reset", "1");
+}
+
+/* ---- One failure after the other ---- */
+
+static const struct call {
+	const char *name;
+	int (*run)(struct scene *scene);
+	unsigned int allocations;	/* that it needs, at least */
+	unsigned int copies;		/* likewise */
+	/* TTM counts also those for which it has no memory, see patches/linux/ */
+	bool makes_ghosts;
+} calls[] = {
+	{ .name = "open", .run = do_open, .allocations = 2 },
+	{ .name = "create-vram", .run = do_create_vram, .allocations = 6 },
+	{ .name = "create-system", .run = do_create_system, .allocations = 5 },
+	{ .name = "dumb", .run = do_dumb, .allocations = 6 },
+	{ .name = "offset", .run = do_offset },
+	{ .name = "map", .run = do_map },
+	{ .name = "info", .run = do_info },
+	{ .name = "wait", .run = do_wait },
+	{ .name = "param", .run = do_param },
+	{ .name = "export", .run = do_export, .allocations = 3 },
+	{ .name = "import", .run = do_import, .allocations = 4 },
+	{ .name = "import-peer", .run = do_import_peer, .allocations = 4 },
+	{ .name = "nop", .run = do_nop, .allocations = 7, .copies = 3 },
+	{ .name = "fill", .run = do_fill, .allocations = 8, .copies = 3 },
+	{ .name = "copy", .run = do_copy, .allocations = 20, .copies = 3 },
+	{ .name = "evict", .run = do_evict, .allocations = 8, .makes_ghosts = true },
+	{ .name = "reset", .run = do_reset },
+};
+
+/* What nothing may hold on to: buffers, and bytes of the big device */
+struct rest {
+	uint64_t buffers, vram, system;
+};
+
+/* TTM's own count of what is taken of a kind of memory */
+static uint64_t taken(const char *manager)
+{
+	char path[128], text[256], *at;
+
+	igt_assert_eq(vpfn_debugfs_path(big, manager, path, sizeof(path)), 0);
+	igt_assert_eq(pfnmap_text_read(path, text, sizeof(text)), 0);
+	at = strstr(text, "usage:");
+	igt_assert(at);
+	return strtoull(at + strlen("usage:"), NULL, 10);
+}
+
+static struct rest take_rest(void)
+{
+	struct rest rest;
+
+	/* What was closed is freed once the engine has left it. */
+	igt_assert_eq(vpfn_evict(big), 0);
+	igt_assert_eq(vpfn_buffer_count(&rest.buffers), 0);
+	rest.vram = taken("vram");
+	rest.system = taken("gart");
+	return rest;
+}
+
+static void check_zero(struct scene *scene, const struct vpfn_bo *bo, unsigned int n)
+{
+	uint32_t crc;
+
+	igt_assert_eq(vpfn_crc(scene->file, bo, 0, SIZE, &crc), 0);
+	igt_assert_f(crc == vpfn_crc32c(scene->foreign.map, SIZE),
+		     "failure %u: a buffer does not hold what it did\n", n);
+}
+
+/* The n-th of what counts; whether it came to that. */
+static bool fail_once(const struct call *call, unsigned int n, int expected, unsigned int *refused)
+{
+	struct scene scene;
+	bool failed;
+	int err;
+
+	scene_open(&scene);
+	igt_assert(vpfn_failure_arm(nth, n));
+	err = call->run(&scene);
+	failed = vpfn_failure_disarm(nth);
+	igt_assert_f(!err || (failed && err == expected), "failure %u: the answer is %d\n", n, err);
+	*refused += err != 0;
+
+	check_zero(&scene, &scene.vram, n);
+	check_zero(&scene, &scene.system, n);
+	if (failed && err)
+		igt_assert_f(!call->run(&scene), "after failure %u it does not work\n", n);
+	scene_close(&scene);
+	return failed;
+}
+
+static void fail_each(const struct call *call, const char *what, int expected, unsigned int least)
+{
+	unsigned int n = 0, refused = 0;
+	const struct rest before = take_rest();
+	struct rest after;
+	char cell[32];
+
+	while (fail_once(call, n + 1, expected, &refused)) {
+		n++;
+		igt_assert_lte(n, MAX_NTH);
+	}
+	after = take_rest();
+	igt_assert(call->makes_ghosts ? after.buffers <= before.buffers + refused :
+					after.buffers == before.buffers);
+	igt_assert_eq_u64(after.vram, before.vram);
+	igt_assert_eq_u64(after.system, before.system);
+
+	snprintf(cell, sizeof(cell), "%u, refused %u", n, refused);
+	vpfn_matrix_cell("vpfn_failures", call->name, what, cell);
+	igt_assert_lte(least, refused);
+}
+
+int igt_main()
+{
+	igt_fixture() {
+		big = vpfn_require_device();
+		small = vpfn_require_small_device();
+		vpfn_failures_require();
+		nth = open(VPFN_FAIL_NTH, O_RDWR | O_CLOEXEC);
+		igt_assert_lte(0, nth);
+	}
+
+	igt_describe("Each allocation fails once: the call has no memory, or can do without.");
+	igt_subtest_with_dynamic("allocations") {
+		/* The slab allocator needs pages of its own when it likes. */
+		vpfn_failures_count(VPFN_FAIL_SLAB, NULL);
+		vpfn_failures_count(VPFN_FAIL_PAGES, "allocate_slab");
+		for (unsigned int i = 0; i < ARRAY_SIZE(calls); i++) {
+			igt_dynamic(calls[i].name)
+				fail_each(&calls[i], "allocations", -ENOMEM, calls[i].allocations);
+		}
+		vpfn_failures_ignore(VPFN_FAIL_SLAB);
+		vpfn_failures_ignore(VPFN_FAIL_PAGES);
+	}
+
+	igt_describe("Each copy of user memory fails once, as at an address without memory.");
+	igt_subtest_with_dynamic("copies") {
+		vpfn_failures_count(VPFN_FAIL_COPIES, NULL);
+		for (unsigned int i = 0; i < ARRAY_SIZE(calls); i++) {
+			igt_dynamic(calls[i].name)
+				fail_each(&calls[i], "copies", -EFAULT, calls[i].copies);
+		}
+		vpfn_failures_ignore(VPFN_FAIL_COPIES);
+	}
+
+	igt_fixture() {
+		vpfn_failures_end();
+		close(nth);
+		close(small);
+		close(big);
+	}
+}
