@@ -47,14 +47,19 @@ void igt_success(void);
 
 #define IGT_TEST_DESCRIPTION(text)	const char *__igt_test_description = (text)
 
+#define IGT_OPT_HANDLER_SUCCESS	0
+#define IGT_OPT_HANDLER_ERROR	(-2)
+
 /* "int igt_main()" declares main() and goes on as the definition of what main() calls. */
-#define igt_main()								\
+#define igt_main()	igt_main_args(NULL, NULL, NULL, NULL, NULL)
+
+#define igt_main_args(short_opts, long_opts, help, handler, data)		\
 	main(int argc, char **argv);						\
 	static void vpfn_igt_tests(void);					\
 	int main(int argc, char **argv)						\
 	{									\
-		igt_subtest_init_parse_opts(&argc, argv, NULL, NULL, NULL,	\
-					    NULL, NULL);			\
+		igt_subtest_init_parse_opts(&argc, argv, short_opts, long_opts,	\
+					    help, handler, data);		\
 		vpfn_igt_tests();						\
 		igt_exit();							\
 	}									\

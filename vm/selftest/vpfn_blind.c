@@ -10,6 +10,7 @@
 
 #include "igt.h"
 #include "pfnmap/pfnmap_disk.h"
+#include "pfnmap/pfnmap_matrix.h"
 #include "pfnmap/pfnmap_users.h"
 #include "vpfn/vpfn_stage.h"
 
@@ -88,13 +89,13 @@ static unsigned int ask_user(const struct pfnmap_user *user)
 	const char *name = answer == -ECHILD ? "dies" : pfnmap_answer_name(answer);
 	bool passes = answer == user->on_special, pleased = user->on_ordinary >= 0;
 
-	vpfn_matrix_cell(MATRIX, user->name, "special mapping",
-			 pfnmap_answer_name(user->on_special));
-	vpfn_matrix_cell(MATRIX, user->name, "no memory", name);
-	vpfn_matrix_cell(MATRIX, user->name, "ordinary memory",
-			 pfnmap_answer_name(user->on_ordinary));
-	vpfn_matrix_cell(MATRIX, user->name, "seen by the control alone",
-			 !passes ? "no" : pleased ? "yes" : "nobody sees it");
+	pfnmap_matrix_cell(MATRIX, user->name, "special mapping",
+			   pfnmap_answer_name(user->on_special));
+	pfnmap_matrix_cell(MATRIX, user->name, "no memory", name);
+	pfnmap_matrix_cell(MATRIX, user->name, "ordinary memory",
+			   pfnmap_answer_name(user->on_ordinary));
+	pfnmap_matrix_cell(MATRIX, user->name, "seen by the control alone",
+			   !passes ? "no" : pleased ? "yes" : "nobody sees it");
 	igt_assert_f(!pleased || answer != user->on_ordinary,
 		     "%s: of no memory, too: %s\n", user->name, name);
 	return passes && pleased;
@@ -121,6 +122,7 @@ int igt_main()
 	} tables[] = {
 		{ "gup", pfnmap_gup_families, &pfnmap_gup_family_count },
 		{ "pages", pfnmap_page_families, &pfnmap_page_family_count },
+		{ "failures", pfnmap_failure_families, &pfnmap_failure_family_count },
 		{ "io", &io_family, &one },
 		{ "mm", pfnmap_mm_families, &pfnmap_mm_family_count },
 		{ "look", pfnmap_look_families, &pfnmap_look_family_count },

@@ -124,7 +124,7 @@ def general(text):
             (r"\b(0x[0-9a-f]+|\d{3,}|[0-9a-f]{8,}|\d+(?=kB))(?=\b|kB)", "<n>"),
             (r"\d+(?= callbacks suppressed)|(?<=for irq )\d+", "<n>"),
             # Of a dump of a page
-            (r"(?<=count:|..ino:)\d+", "<n>"),
+            (r"(?<=count:|..ino:)[0-9a-f]+", "<n>"),
             (r"(?<=flags: <n>\()\S+(?=\))", "<w>")):
         text = re.sub(what, placeholder, text)
     return text

@@ -15,6 +15,10 @@ extern const size_t pfnmap_gup_family_count;
 extern const struct pfnmap_user_family pfnmap_page_families[];
 extern const size_t pfnmap_page_family_count;
 
+/* Those who report that memory has gone bad: two pages of ordinary memory are offlined. */
+extern const struct pfnmap_user_family pfnmap_failure_families[];
+extern const size_t pfnmap_failure_family_count;
+
 /* Calls that change a mapping, or want to; those that only look at one. */
 extern const struct pfnmap_user_family pfnmap_mm_families[];
 extern const size_t pfnmap_mm_family_count;
@@ -32,6 +36,10 @@ enum pfnmap_io_kind {
 
 extern const struct pfnmap_user pfnmap_io_users[];
 extern const size_t pfnmap_io_user_count;
+
+/* Those who always answer in the same way on ext4. */
+extern const struct pfnmap_user_family pfnmap_ext4_families[];
+extern const size_t pfnmap_ext4_family_count;
 
 int pfnmap_io_set_file(const char *path);
 enum pfnmap_io_kind pfnmap_io_kind_of(const struct pfnmap_user *user);

@@ -411,7 +411,6 @@ const struct pfnmap_user pfnmap_io_users[] = {
 	USER("writev-first", writev_first, -EFAULT),
 	USER("read-nowait", read_nowait, -EFAULT),
 	USER("read-hipri", read_hipri, -EFAULT),
-	USER("write-nowait", write_nowait, -EFAULT),
 	USER("write-hipri", write_hipri, -EFAULT),
 	USER("write-dsync", write_dsync, -EFAULT),
 	USER("write-sync", write_sync, -EFAULT),
@@ -428,6 +427,8 @@ const struct pfnmap_user pfnmap_io_users[] = {
 	USER("buffered-write", buffered_write, 0),
 	USER("uncached-read", uncached_read, 0),
 	USER("uncached-write", uncached_write, 0),
+	/* The last one, see pfnmap_ext4_families */
+	USER("write-nowait", write_nowait, -EFAULT),
 };
 
 const size_t pfnmap_io_user_count = ARRAY_SIZE(pfnmap_io_users);
@@ -463,3 +464,14 @@ enum pfnmap_io_kind pfnmap_io_kind_of(const struct pfnmap_user *user)
 
 	return io->kind;
 }
+
+/*
+ * All but the last, whom ext4 sends away, before it looks at the memory, if a clock has ticked:
+ * generic_update_time(), fs/inode.c, cannot write the file's times without waiting.
+ */
+const struct pfnmap_user_family pfnmap_ext4_families[] = {
+	{ .name = "ext4", .describe = "Who reads or writes a file without a copy refuses.",
+	  .users = pfnmap_io_users, .count = ARRAY_SIZE(pfnmap_io_users) - 1 },
+};
+
+const size_t pfnmap_ext4_family_count = ARRAY_SIZE(pfnmap_ext4_families);

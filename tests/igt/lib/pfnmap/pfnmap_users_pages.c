@@ -607,9 +607,14 @@ const struct pfnmap_user_family pfnmap_page_families[] = {
 	FAMILY("zerocopy", "A socket refuses to send without a copy.", zerocopy_users),
 	FAMILY("ksm", "KSM merges no page.", ksm_users),
 	FAMILY("move-pages", "move_pages() neither finds nor moves a page.", move_users),
+};
+
+const size_t pfnmap_page_family_count = ARRAY_SIZE(pfnmap_page_families);
+
+const struct pfnmap_user_family pfnmap_failure_families[] = {
 	{ .name = "memory-failure",
 	  .describe = "A failure of memory is injected into no page that a special entry maps.",
 	  .users = failure_users, .count = ARRAY_SIZE(failure_users) },
 };
 
-const size_t pfnmap_page_family_count = ARRAY_SIZE(pfnmap_page_families);
+const size_t pfnmap_failure_family_count = ARRAY_SIZE(pfnmap_failure_families);

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "igt.h"
+#include "pfnmap/pfnmap_matrix.h"
 #include "pfnmap/pfnmap_pins.h"
 #include "vpfn/vpfn_job.h"
 #include "vpfn/vpfn_stage.h"
@@ -147,21 +148,6 @@ struct vpfn_scene *vpfn_stage_scene(struct vpfn_stage *stage, const struct vpfn_
 	return scene;
 }
 
-/**
- * vpfn_matrix_cell:
- * @matrix: name of a table
- * @row: what is asked
- * @column: where
- * @answer: what comes back
- *
- * "make check" collects these lines from the output of the tests, and shows each table.
- */
-void vpfn_matrix_cell(const char *matrix, const char *row, const char *column,
-		      const char *answer)
-{
-	igt_info("cell\t%s\t%s\t%s\t%s\n", matrix, row, column, answer);
-}
-
 /*
  * A consumer's result on a target, in its row and the column @where. False if the kernel lacks the
  * consumer.
@@ -179,7 +165,7 @@ static bool ask(const char *matrix, const struct pfnmap_user *user,
 		return false;
 	}
 
-	vpfn_matrix_cell(matrix, user->name, where, pfnmap_answer_name(answer));
+	pfnmap_matrix_cell(matrix, user->name, where, pfnmap_answer_name(answer));
 	igt_assert_f(answer == expected, "%s on %s: %s, not %s\n", user->name, where,
 		     pfnmap_answer_name(answer), pfnmap_answer_name(expected));
 	return true;

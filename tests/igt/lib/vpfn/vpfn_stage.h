@@ -48,10 +48,6 @@ void vpfn_stage_open(struct vpfn_stage *stage, int fd);
 
 struct vpfn_scene *vpfn_stage_scene(struct vpfn_stage *stage, const struct vpfn_place *place);
 
-/* A cell of a table in the report of a run. */
-void vpfn_matrix_cell(const char *matrix, const char *row, const char *column,
-		      const char *answer);
-
 void vpfn_family_everywhere(const char *matrix, struct vpfn_stage *stage, int fd,
 			    const struct pfnmap_user_family *family);
 

@@ -17,6 +17,7 @@
 #include "igt.h"
 #include "pfnmap/pfnmap_consumer.h"
 #include "pfnmap/pfnmap_disk.h"
+#include "pfnmap/pfnmap_matrix.h"
 #include "pfnmap/pfnmap_users.h"
 #include "vpfn/vpfn_job.h"
 #include "vpfn/vpfn_lend.h"
@@ -422,7 +423,7 @@ static void run_fio(struct vpfn_loan *loan, const char *where, const void *bytes
 
 	read_fio_report(errors);
 	for (unsigned int i = 0; i < FIO_JOBS; i++)
-		vpfn_matrix_cell(MATRIX, rows[i], where, pfnmap_answer_name(-errors[i]));
+		pfnmap_matrix_cell(MATRIX, rows[i], where, pfnmap_answer_name(-errors[i]));
 	igt_assert_eq(blocks_that_are(fio_buffered_file, bytes), 0);
 }
 

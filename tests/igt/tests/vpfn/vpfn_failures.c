@@ -14,6 +14,7 @@
 
 #include "igt.h"
 #include "pfnmap/pfnmap_foreign.h"
+#include "pfnmap/pfnmap_matrix.h"
 #include "vpfn/vpfn_bo.h"
 #include "vpfn/vpfn_card.h"
 #include "vpfn/vpfn_client.h"
@@ -312,7 +313,7 @@ static void fail_each(const struct call *call, const char *what, int expected, u
 	igt_assert_eq_u64(after.system, before.system);
 
 	snprintf(cell, sizeof(cell), "%u, refused %u", n, refused);
-	vpfn_matrix_cell("vpfn_failures", call->name, what, cell);
+	pfnmap_matrix_cell("vpfn_failures", call->name, what, cell);
 	igt_assert_lte(least, refused);
 }
 

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "igt.h"
+#include "pfnmap/pfnmap_matrix.h"
 #include "pfnmap/pfnmap_pattern.h"
 #include "pfnmap/pfnmap_target.h"
 #include "vpfn/vpfn_bo.h"
@@ -57,7 +58,7 @@ static void assert_ordinary(const struct vpfn_follower *follower)
 	igt_assert_eq(pfnmap_target_anonymous(&ordinary), 0);
 	answer = follower->map(ordinary.addr, PFNMAP_TARGET_LEN, true) ?:
 		 vpfn_follower_check(follower, &ordinary, follower->free);
-	vpfn_matrix_cell(MATRIX, follower->name, "ordinary", pfnmap_answer_name(answer));
+	pfnmap_matrix_cell(MATRIX, follower->name, "ordinary", pfnmap_answer_name(answer));
 	follower->close();
 	pfnmap_target_free(&ordinary);
 	igt_assert_eq(answer, 0);
@@ -92,7 +93,7 @@ static void add_cell(const struct vpfn_follower *follower, const char *what,
 	char row[64];
 
 	snprintf(row, sizeof(row), "%s, %s", follower->name, what);
-	vpfn_matrix_cell(MATRIX, row, place->name, answer);
+	pfnmap_matrix_cell(MATRIX, row, place->name, answer);
 }
 
 static bool is_system(const struct vpfn_place *place)
@@ -113,7 +114,7 @@ static void test_place(const struct vpfn_follower *follower, int on_vram, int on
 	if (!answer)
 		answer = vpfn_follower_check(follower, &scene->target,
 					     follower->free + vpfn_view_inside(view));
-	vpfn_matrix_cell(MATRIX, follower->name, scene->place->name, pfnmap_answer_name(answer));
+	pfnmap_matrix_cell(MATRIX, follower->name, scene->place->name, pfnmap_answer_name(answer));
 	igt_assert_eq(answer, expected);
 
 	if (answer)

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "igt.h"
+#include "pfnmap/pfnmap_matrix.h"
 #include "pfnmap/pfnmap_users.h"
 #include "pfnmap/pfnmap_video.h"
 #include "vpfn/vpfn_job.h"
@@ -323,7 +324,7 @@ static void tell(const char *row, enum vpfn_level level, const char *placement)
 	char column[32];
 
 	snprintf(column, sizeof(column), "%s-%s", vpfn_level_name(level), placement);
-	vpfn_matrix_cell(MATRIX, row, column, pfnmap_answer_name(0));
+	pfnmap_matrix_cell(MATRIX, row, column, pfnmap_answer_name(0));
 }
 
 static void run_everywhere(const char *what,

@@ -12,6 +12,7 @@
 
 #include "igt.h"
 #include "pfnmap/pfnmap_consumer.h"
+#include "pfnmap/pfnmap_matrix.h"
 #include "pfnmap/pfnmap_pins.h"
 #include "pfnmap/pfnmap_uring.h"
 #include "pfnmap/pfnmap_users.h"
@@ -206,8 +207,8 @@ static void taker_cell(const struct taker *taker, const char *how, const char *w
 	if (taken > 0)
 		snprintf(answer, sizeof(answer), "%zd of %llu pages", taken / (ssize_t)PFNMAP_PAGE,
 			 RANGE / PFNMAP_PAGE);
-	vpfn_matrix_cell(MATRIX, row, where,
-			 taken > 0 ? answer : pfnmap_answer_name(taken));
+	pfnmap_matrix_cell(MATRIX, row, where,
+			   taken > 0 ? answer : pfnmap_answer_name(taken));
 }
 
 static void assert_taken(const struct taker *taker, const char *how, const char *where,
@@ -341,6 +342,8 @@ int igt_main()
 
 	vpfn_families_subtests(MATRIX, &stage, &fd, pfnmap_gup_families, pfnmap_gup_family_count);
 	vpfn_families_subtests(MATRIX, &stage, &fd, pfnmap_page_families, pfnmap_page_family_count);
+	vpfn_families_subtests(MATRIX, &stage, &fd, pfnmap_failure_families,
+			       pfnmap_failure_family_count);
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(ranges); i++) {
 		igt_describe(ranges[i].describe);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "igt.h"
+#include "pfnmap/pfnmap_matrix.h"
 #include "pfnmap/pfnmap_mm_uapi.h"
 #include "pfnmap/pfnmap_users.h"
 #include "pfnmap/pfnmap_vma.h"
@@ -110,7 +111,7 @@ static void assert_populates_ordinary(unsigned int i)
 	igt_assert(map != MAP_FAILED);
 	igt_assert_f(!populates[i].call(map, LEN), "%s on ordinary memory\n", populates[i].name);
 	igt_assert_eq_u64(count_resident(map, LEN), LEN / PFNMAP_PAGE);
-	vpfn_matrix_cell(MATRIX, populates[i].name, "ordinary", pfnmap_answer_name(0));
+	pfnmap_matrix_cell(MATRIX, populates[i].name, "ordinary", pfnmap_answer_name(0));
 	munmap(map, LEN);
 }
 
@@ -124,7 +125,8 @@ static void assert_populates_nothing(unsigned int i, const struct vpfn_scene *sc
 	igt_assert_eq_u64(count_resident(map, view->bo.size), 0);
 	if (!answer)
 		answer = PFNMAP_IGNORED;
-	vpfn_matrix_cell(MATRIX, populates[i].name, scene->place->name, pfnmap_answer_name(answer));
+	pfnmap_matrix_cell(MATRIX, populates[i].name, scene->place->name,
+			   pfnmap_answer_name(answer));
 	igt_assert_f(answer == populates[i].on_special, "%s: %s\n", populates[i].name,
 		     pfnmap_answer_name(answer));
 	vpfn_assert_level(fd, map, VPFN_NONE);
@@ -191,8 +193,8 @@ static void test_mincore(struct vpfn_scene *scene)
 	igt_assert_eq(munmap(map + at, LEN), 0);
 	igt_assert(mincore(map + at, LEN, (unsigned char[LEN / PFNMAP_PAGE]) {}) == -1);
 	igt_assert_eq(errno, ENOMEM);
-	vpfn_matrix_cell(MATRIX, "mincore, one leaf touched", scene->place->name,
-			 vpfn_level_name(view->level));
+	pfnmap_matrix_cell(MATRIX, "mincore, one leaf touched", scene->place->name,
+			   vpfn_level_name(view->level));
 	munmap(map, size);
 }
 
@@ -246,8 +248,8 @@ static void check_thp_eligible(const struct vpfn_scene *scene)
 
 	igt_assert_eq(pfnmap_vma_read(map, &vma), 0);
 	igt_assert_eq(vma.thp_eligible, 1);
-	vpfn_matrix_cell(MATRIX, "THPeligible in smaps, mapped in line with the offset",
-			 scene->place->name, "1");
+	pfnmap_matrix_cell(MATRIX, "THPeligible in smaps, mapped in line with the offset",
+			   scene->place->name, "1");
 	munmap(area, size + align);
 }
 
@@ -267,7 +269,7 @@ static void test_smaps(struct vpfn_scene *scene)
 		igt_assert_f(pfnmap_vma_has(&vma, usual_flags[i]), "%s: %s\n", usual_flags[i],
 			     vma.flags);
 	igt_assert(!pfnmap_vma_has(&vma, "mm") && !pfnmap_vma_has(&vma, "lo"));
-	vpfn_matrix_cell(MATRIX, "VmFlags in smaps", scene->place->name, "pf io de dd");
+	pfnmap_matrix_cell(MATRIX, "VmFlags in smaps", scene->place->name, "pf io de dd");
 
 	igt_assert_eq(vma.rss, 0);
 	igt_assert_eq(vma.pss, 0);
@@ -276,8 +278,8 @@ static void test_smaps(struct vpfn_scene *scene)
 	igt_assert_eq(vma.kernel_page, 4);
 	igt_assert_eq(vma.mmu_page, 4);
 	igt_assert_eq(vma.thp_eligible, is_thp_eligible(&vma));
-	vpfn_matrix_cell(MATRIX, "THPeligible in smaps", scene->place->name,
-			 vma.thp_eligible ? "1" : "0");
+	pfnmap_matrix_cell(MATRIX, "THPeligible in smaps", scene->place->name,
+			   vma.thp_eligible ? "1" : "0");
 
 	check_thp_eligible(scene);
 	vpfn_view_check(view);
@@ -298,8 +300,8 @@ static void control_smaps(void)
 	igt_assert_eq(vma.rss, LEN / 1024);
 	igt_assert_eq(vma.referenced, LEN / 1024);
 	igt_assert_eq(vma.thp_eligible, 0);
-	vpfn_matrix_cell(MATRIX, "VmFlags in smaps", "ordinary", "none of them");
-	vpfn_matrix_cell(MATRIX, "THPeligible in smaps", "ordinary", "0");
+	pfnmap_matrix_cell(MATRIX, "VmFlags in smaps", "ordinary", "none of them");
+	pfnmap_matrix_cell(MATRIX, "THPeligible in smaps", "ordinary", "0");
 	pfnmap_target_free(&ordinary);
 }
 
@@ -399,8 +401,8 @@ static void test_walk(struct vpfn_scene *scene)
 
 		walks[i].walk(view->map, view->bo.size);
 		igt_assert_eq(vpfn_leaf_from_driver(fd, scene->target.addr, &leaf), 0);
-		vpfn_matrix_cell(MATRIX, walks[i].name, scene->place->name,
-				 leaf.level == VPFN_NONE ? "gone until touched" :
+		pfnmap_matrix_cell(MATRIX, walks[i].name, scene->place->name,
+				   leaf.level == VPFN_NONE ? "gone until touched" :
 				 vpfn_level_name(leaf.level));
 		igt_assert_f(leaf.level == (gone ? VPFN_NONE : view->level), "%s: %s\n",
 			     walks[i].name, vpfn_level_name(leaf.level));
@@ -506,7 +508,8 @@ static void test_thp(struct vpfn_scene *scene)
 		int level = pfnmap_target_in_child(&scene->target, first_leaf, &thps[i]);
 
 		igt_assert_f(level >= 0, "%s: %s\n", thps[i].name, pfnmap_answer_name(level));
-		vpfn_matrix_cell(MATRIX, thps[i].name, scene->place->name, vpfn_level_name(level));
+		pfnmap_matrix_cell(MATRIX, thps[i].name, scene->place->name,
+				   vpfn_level_name(level));
 		igt_assert_f(level == (int)expected, "%s: a %s\n", thps[i].name,
 			     vpfn_level_name(level));
 		igt_assert_eq(pfnmap_target_kept(&scene->target), 0);
@@ -549,7 +552,7 @@ static void control_thp(void)
 		int huge = pfnmap_target_in_child(NULL, first_huge, &thps[i]);
 
 		igt_assert_f(huge == thps[i].huge_ordinary, "%s: %d\n", thps[i].name, huge);
-		vpfn_matrix_cell(MATRIX, thps[i].name, "ordinary", huge ? "pmd" : "pte");
+		pfnmap_matrix_cell(MATRIX, thps[i].name, "ordinary", huge ? "pmd" : "pte");
 	}
 	restore_thp(0);
 }
@@ -685,7 +688,7 @@ static void test_core_dump(struct vpfn_scene *scene)
 	igt_assert_eq_u64(segment.p_vaddr, (uintptr_t)view->map);
 	igt_assert_eq_u64(segment.p_memsz, view->bo.size);
 	igt_assert_eq_u64(segment.p_filesz, 0);
-	vpfn_matrix_cell(MATRIX, "core dump", scene->place->name, "0 bytes");
+	pfnmap_matrix_cell(MATRIX, "core dump", scene->place->name, "0 bytes");
 	igt_assert_eq(pfnmap_target_kept(&scene->target), 0);
 	vpfn_view_check(view);
 }
@@ -693,7 +696,7 @@ static void test_core_dump(struct vpfn_scene *scene)
 static void control_core_dump(void)
 {
 	close(open_core());
-	vpfn_matrix_cell(MATRIX, "core dump", "ordinary", "all bytes");
+	pfnmap_matrix_cell(MATRIX, "core dump", "ordinary", "all bytes");
 }
 
 static const struct {

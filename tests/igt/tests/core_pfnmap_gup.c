@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Who wants pages of memory that is mapped by pfn gets none, from whichever driver it is: the
+ * callers of get_user_pages() refuse, and who copies works.
+ */
+#include "igt.h"
+#include "pfnmap/pfnmap_base.h"
+#include "pfnmap/pfnmap_matrix.h"
+#include "pfnmap/pfnmap_users.h"
+
+IGT_TEST_DESCRIPTION("get_user_pages() and its callers on mappings of any driver.");
+
+static const struct pfnmap_group groups[] = {
+	{ .matrix = "core_pfnmap_gup", .families = pfnmap_gup_families,
+	  .count = &pfnmap_gup_family_count, .of_exports = true, .of_pages = true },
+};
+
+int igt_main_args("", pfnmap_matrix_options, pfnmap_matrix_help, pfnmap_matrix_option, NULL)
+{
+	pfnmap_matrix_subtests(groups, ARRAY_SIZE(groups));
+}
