@@ -40,4 +40,20 @@ enum vpfn_io_kind vpfn_io_kind_of(const struct vpfn_user *user);
 extern const struct vpfn_user_family vpfn_video_families[];
 extern const size_t vpfn_video_family_count;
 
+/* Commands to disks, atomic writes, 9p. */
+extern const struct vpfn_user_family vpfn_command_families[];
+extern const size_t vpfn_command_family_count;
+
+extern const struct vpfn_user_family vpfn_fuse_families[];
+extern const size_t vpfn_fuse_family_count;
+
+/* Sockets, and vhost, which is one to a guest. */
+extern const struct vpfn_user_family vpfn_net_families[];
+extern const size_t vpfn_net_family_count;
+extern const struct vpfn_user vpfn_vhost_user;
+
+/* perf's samples of data addresses. */
+extern const struct vpfn_user_family vpfn_trace_families[];
+extern const size_t vpfn_trace_family_count;
+
 #endif
