@@ -8,6 +8,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_alg.h>
 #include <linux/tcp.h>
 #include <net/if.h>
@@ -52,27 +53,57 @@ static int open_algorithm(const char *type, const char *name)
 	return op < 0 ? -ENODEV : op;
 }
 
-static int digest_of(const void *bytes, uint8_t digest[DIGEST])
+static int give_by_send(int op, const void *bytes)
+{
+	return moved(send(op, bytes, LEN, 0), LEN);
+}
+
+/* The pipe holds a copy, of which the socket takes the pages. */
+static int give_by_pipe(int op, const void *bytes)
+{
+	int ends[2], err;
+
+	if (pipe2(ends, O_CLOEXEC))
+		return -errno;
+	err = moved(write(ends[1], bytes, LEN), LEN) ?:
+	      moved(splice(ends[0], NULL, op, NULL, LEN, 0), LEN);
+	close(ends[0]);
+	close(ends[1]);
+	return err;
+}
+
+static int digest_of(const void *bytes, int (*give)(int op, const void *bytes),
+		     uint8_t digest[DIGEST])
 {
 	int op = open_algorithm("hash", "sha256"), err;
 
 	if (op < 0)
 		return op;
-	err = moved(send(op, bytes, LEN, 0), LEN) ?: moved(recv(op, digest, DIGEST, 0), DIGEST);
+	err = give(op, bytes) ?: moved(recv(op, digest, DIGEST, 0), DIGEST);
 	close(op);
 	return err;
 }
 
-static int hash(const struct vpfn_target *target)
+static int hash_given(const struct vpfn_target *target, int (*give)(int op, const void *bytes))
 {
 	uint8_t digest[DIGEST], expected[DIGEST];
 	uint64_t bytes[WORDS];
-	int err = target->peek(target, bytes) ?: digest_of(bytes, expected) ?:
-		  digest_of(target->addr, digest);
+	int err = target->peek(target, bytes) ?: digest_of(bytes, give_by_send, expected) ?:
+		  digest_of(target->addr, give, digest);
 
 	if (err)
 		return err;
 	return memcmp(digest, expected, DIGEST) ? -EBADMSG : vpfn_target_matches(target, bytes);
+}
+
+static int hash(const struct vpfn_target *target)
+{
+	return hash_given(target, give_by_send);
+}
+
+static int hash_by_pipe(const struct vpfn_target *target)
+{
+	return hash_given(target, give_by_pipe);
 }
 
 /* The cipher that changes nothing: what is received is what was sent. */
@@ -130,6 +161,7 @@ static int cipher_receive(const struct vpfn_target *target)
 /* hash_sendmsg() and af_alg_get_rsgl() pin; af_alg_sendmsg() copies */
 static const struct vpfn_user crypto_users[] = {
 	{ .name = "AF_ALG hash, send", .on_special = -EFAULT, .run = hash, HASH },
+	{ .name = "AF_ALG hash, write to a pipe and splice", .run = hash_by_pipe, HASH },
 	{ .name = "AF_ALG cipher, send", .run = cipher_send, CIPHER },
 	{ .name = "AF_ALG cipher, receive", .on_special = -EFAULT, .run = cipher_receive, CIPHER },
 };
