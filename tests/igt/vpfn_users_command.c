@@ -83,15 +83,17 @@ static struct medium scsi_disk = { load_scsi, "/tmp/vpfn-scsi/disk", "sd", "" };
 static struct medium scsi_generic = { load_scsi, "/tmp/vpfn-scsi/generic", "sg", "" };
 static struct medium scsi_bsg = { load_scsi, "/tmp/vpfn-scsi/bsg", "", "" };
 
+#define NVMET	"/sys/kernel/config/nvmet"
+
 /* A controller by the loop transport, whose namespace is a file. The disk appears later. */
 static const char load_nvme[] =
-	"[ -b /dev/nvme0n1 ] || { modprobe -q nvme-loop && cd /sys/kernel/config/nvmet && "
+	"[ -b /dev/nvme0n1 ] || { modprobe -q nvme-loop && cd " NVMET " && "
 	"truncate -s 1M /tmp/vpfn-nvme && mkdir subsystems/vpfn && "
 	"echo 1 >subsystems/vpfn/attr_allow_any_host && mkdir subsystems/vpfn/namespaces/1 && "
 	"echo -n /tmp/vpfn-nvme >subsystems/vpfn/namespaces/1/device_path && "
 	"echo 1 >subsystems/vpfn/namespaces/1/enable && mkdir ports/1 && "
 	"echo loop >ports/1/addr_trtype && "
-	"ln -s ../../../subsystems/vpfn ports/1/subsystems/vpfn && "
+	"ln -s " NVMET "/subsystems/vpfn ports/1/subsystems/ && "
 	"echo transport=loop,nqn=vpfn >/dev/nvme-fabrics; }";
 
 static struct medium nvme_disk = { load_nvme, NULL, "/dev/nvme0n1", "" };
