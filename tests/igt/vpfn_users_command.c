@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Consumers of user memory: commands to a disk that bypass the block layer's files, atomic writes,
- * and files of the host by 9p.
+ * Consumers of user memory: commands that a process sends to a disk itself, atomic writes, and
+ * files of the host by 9p.
  *
  * What would a broken test pass on? On a command that the disk refuses, and on one that moves
  * nothing. The disk holds other bytes than the memory before each command and is read by O_DIRECT
@@ -409,7 +409,7 @@ static int ask(const struct vpfn_target *target, const void *arg)
 	COMMAND(name_, -EFAULT, "CONFIG_9P_FS", &share, &share, submit_vector, (write_),	\
 		(oflags_), 0)
 
-/* blk_rq_map_user_iov() pins what is aligned; sg copies to memory of its own, if not told else */
+/* blk_rq_map_user_iov() pins what is aligned; sg copies, unless asked for direct I/O */
 static const struct vpfn_user scsi_users[] = {
 	SG("SG_IO of a disk, read", -EFAULT, scsi_disk, 0, false),
 	SG("SG_IO of a disk, write", -EFAULT, scsi_disk, 0, true),

@@ -258,8 +258,8 @@ static int check_request(const struct vpfn_target *target, const char *data)
 }
 
 /* @memory: LEN bytes for the other side, with the pattern of SEED, as the file has */
-static int play(enum role role, struct server *server, const struct vpfn_target *target,
-		char *memory)
+static int run_role(enum role role, struct server *server, const struct vpfn_target *target,
+		    char *memory)
 {
 	uint64_t before[LEN / sizeof(uint64_t)];
 	int err;
@@ -303,7 +303,7 @@ static int ask(const struct vpfn_target *target, const void *arg)
 	vpfn_target_pattern(SEED, memory + 2 * LEN);
 	answer = server_start(&server);
 	if (!answer) {
-		answer = play(*(const enum role *)arg, &server, target, memory + 2 * LEN);
+		answer = run_role(*(const enum role *)arg, &server, target, memory + 2 * LEN);
 		/* The client may return before the server's own call does. */
 		answer = server_stop(&server) ?: server.answer ?: answer;
 	}

@@ -138,7 +138,7 @@ static int await_answer(const struct guest *guest)
 	return events[1].revents ? -EFAULT : 0;
 }
 
-static int converse(const struct guest *guest, const struct vpfn_target *target)
+static int exchange(const struct guest *guest, const struct vpfn_target *target)
 {
 	const struct virtio_vsock_hdr question = {
 		.src_cid = GUEST_CID,
@@ -189,7 +189,7 @@ static int run(const struct vpfn_target *target)
 		guest.call[i] = eventfd(0, EFD_CLOEXEC);
 	}
 
-	answer = guest.fd < 0 ? -ENODEV : guest.rings ? converse(&guest, target) : -ENOMEM;
+	answer = guest.fd < 0 ? -ENODEV : guest.rings ? exchange(&guest, target) : -ENOMEM;
 
 	if (guest.fd >= 0)
 		close(guest.fd);
