@@ -49,12 +49,14 @@
  * @directory: of sysfs, in which an entry that begins with @prefix names it; NULL if @prefix is
  *	its path
  * @prefix: see @directory
+ * @last: the node that appears last of those that @prepare causes, maybe later; "" if it waits
  * @path: of its node, once it has been made
  */
 struct medium {
 	const char *prepare;
 	const char *directory;
 	const char *prefix;
+	const char *last;
 	char path[PATH];
 };
 
@@ -79,13 +81,16 @@ static const char load_scsi[] =
 	"ln -sfn " SCSI_DEVICE "scsi_generic /tmp/vpfn-scsi/generic && "
 	"ln -sfn " SCSI_DEVICE "bsg /tmp/vpfn-scsi/bsg";
 
-static struct medium scsi_disk = { load_scsi, "/tmp/vpfn-scsi/disk", "sd", "" };
-static struct medium scsi_generic = { load_scsi, "/tmp/vpfn-scsi/generic", "sg", "" };
-static struct medium scsi_bsg = { load_scsi, "/tmp/vpfn-scsi/bsg", "", "" };
+static struct medium scsi_disk = { load_scsi, "/tmp/vpfn-scsi/disk", "sd", "", "" };
+static struct medium scsi_generic = { load_scsi, "/tmp/vpfn-scsi/generic", "sg", "", "" };
+static struct medium scsi_bsg = { load_scsi, "/tmp/vpfn-scsi/bsg", "", "", "" };
 
 #define NVMET	"/sys/kernel/config/nvmet"
 
-/* A controller by the loop transport, whose namespace is a file. The disk appears later. */
+/*
+ * A controller by the loop transport, whose namespace is a file. The disk appears later, and can be
+ * opened when its other node is there.
+ */
 static const char load_nvme[] =
 	"[ -b /dev/nvme0n1 ] || { modprobe -q nvme-loop && cd " NVMET " && "
 	"truncate -s 1M /tmp/vpfn-nvme && mkdir subsystems/vpfn && "
@@ -96,14 +101,14 @@ static const char load_nvme[] =
 	"ln -s " NVMET "/subsystems/vpfn ports/1/subsystems/ && "
 	"echo transport=loop,nqn=vpfn >/dev/nvme-fabrics; }";
 
-static struct medium nvme_disk = { load_nvme, NULL, "/dev/nvme0n1", "" };
-static struct medium nvme_generic = { load_nvme, NULL, "/dev/ng0n1", "" };
+static struct medium nvme_disk = { load_nvme, NULL, "/dev/nvme0n1", "/dev/ng0n1", "" };
+static struct medium nvme_generic = { load_nvme, NULL, "/dev/ng0n1", "/dev/ng0n1", "" };
 
 /* The share of the host to which the VM writes its results, mounted with cache=none. */
 static const char load_9p[] =
-	"[ \"$(stat -f -c %T /out 2>/dev/null)\" = v9fs ] && truncate -s 64K /out/vpfn-9p";
+	"grep -q ' /out 9p ' /proc/mounts && : >>/out/vpfn-9p";
 
-static struct medium share = { load_9p, NULL, "/out/vpfn-9p", "" };
+static struct medium share = { load_9p, NULL, "/out/vpfn-9p", "", "" };
 
 /* Waits for the creation of a device node whose path is known. */
 static int wait_for_node(const char *path)
@@ -148,7 +153,7 @@ static int make_medium(struct medium *medium)
 	if (medium->directory)
 		return node_below(medium);
 	snprintf(medium->path, PATH, "%s", medium->prefix);
-	return strncmp(medium->path, "/dev/", strlen("/dev/")) ? 0 : wait_for_node(medium->path);
+	return medium->last[0] ? wait_for_node(medium->last) : 0;
 }
 
 static int open_medium(struct medium *medium, int oflags)
