@@ -21,7 +21,7 @@
 #define MAX_SOURCES	16
 #define MAX_NODES	64
 
-/* What the answer must be, and why it is not what vpfn's mappings give. */
+/* What the answer must be, and why it is not what other special mappings give. */
 struct exception {
 	const char *source;
 	const char *user;
@@ -220,9 +220,10 @@ static bool whole_machine;
 const char pfnmap_matrix_help[] =
 	"  --whole-machine	ask about all that a machine can map, not only about the dumb buffers\n"
 	"			of the device, and by users who change the machine: loads vgem, vkms,\n"
-	"			display drivers, null_blk, vivid and vim2m, sets vivid's parameters,\n"
-	"			offlines two pages of RAM for each source. PFNMAP_WHOLE_MACHINE=1 in\n"
-	"			the environment does the same\n";
+	"			display drivers, null_blk, scsi_debug, nvme-loop, vhost, vivid and\n"
+	"			vim2m, sets vivid's parameters, mounts FUSE and 9p, offlines two pages\n"
+	"			of RAM for each source. PFNMAP_WHOLE_MACHINE=1 in the environment does\n"
+	"			the same\n";
 
 const struct option pfnmap_matrix_options[] = {
 	{ "whole-machine", no_argument, NULL, 'w' },

@@ -48,4 +48,20 @@ enum pfnmap_io_kind pfnmap_io_kind_of(const struct pfnmap_user *user);
 extern const struct pfnmap_user_family pfnmap_video_families[];
 extern const size_t pfnmap_video_family_count;
 
+/* Commands to disks, atomic writes, 9p. */
+extern const struct pfnmap_user_family pfnmap_command_families[];
+extern const size_t pfnmap_command_family_count;
+
+extern const struct pfnmap_user_family pfnmap_fuse_families[];
+extern const size_t pfnmap_fuse_family_count;
+
+/* Sockets, and vhost, which is one to a guest. */
+extern const struct pfnmap_user_family pfnmap_net_families[];
+extern const size_t pfnmap_net_family_count;
+extern const struct pfnmap_user pfnmap_vhost_user;
+
+/* perf's samples of data addresses. */
+extern const struct pfnmap_user_family pfnmap_trace_families[];
+extern const size_t pfnmap_trace_family_count;
+
 #endif
