@@ -55,7 +55,7 @@ add_files() {
 	for file in "$top"/tests/igt/tests/core_pfnmap*.c; do
 		[ -e "$file" ] || continue
 		name=$(basename "$file" .c)
-		insert_after tests/meson.build "^\t'core_hotunplug',\$" "'$name'" "\t'$name',"
+		insert_after tests/meson.build "^.'core_hotunplug',\$" "'$name'" "\t'$name',"
 	done
 }
 
