@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For IGT trees from before 2.5, whose igt_main, igt_fixture and igt_subtest_group take no
+ * For IGT trees from before 2.5, whose igt_main, igt_main_args, igt_fixture and igt_subtest_group take no
  * parentheses: defines them in the form that the tests use. vm/igt-tree.sh puts this header
  * into such a tree, and into no other.
  */
@@ -9,10 +9,22 @@
 
 #include "igt.h"
 
-#undef igt_main
-#define igt_main()							\
+#undef igt_main_args
+#define igt_main_args(short_opts, long_opts, help, handler, data)	\
 	main(int argc, char **argv);					\
-	igt_main_args(NULL, NULL, NULL, NULL, NULL)
+	static void igt_unique(__real_main)(void);			\
+	int main(int argc, char **argv)					\
+	{								\
+		igt_subtest_init_parse_opts(&argc, argv, short_opts,	\
+					    long_opts, help, handler,	\
+					    data);			\
+		igt_unique(__real_main)();				\
+		igt_exit();						\
+	}								\
+	static void igt_unique(__real_main)(void)
+
+#undef igt_main
+#define igt_main()	igt_main_args(NULL, NULL, NULL, NULL, NULL)
 
 #undef igt_fixture
 #define igt_fixture()							\
