@@ -5,7 +5,7 @@
 # leave by the lists of tests/check/: which tests have to run, which of them skip, what the kernel
 # says. Prints a line for each binary as it ends, then the failures; the last line is the count.
 # report.html begins with the failures and their logs, and has all results; matrix.md has the
-# answers of the tests as tables.
+# answers of the tests as tables; junit.xml, results.ktap and the lists of drm-ci are for CI systems.
 # usage: check.sh [option...] [option of boot.sh...]
 #   --tests REGEX    only these: binaries, igt@BINARY@SUBTEST, qtest@PATH, vm@kexec
 #   --name NAME      the directory in out/ (check)
@@ -203,7 +203,8 @@ clear_directory() {
 	for vm in $(vms); do
 		rm -rf "${dir:?}/$vm" "$dir/$vm".{status,txt}
 	done
-	rm -rf "$dir"/{qtest.tap,qtest.txt,results.json,report.html,matrix.md,add}
+	rm -rf "$dir"/{qtest.tap,qtest.txt,results.json,results.ktap,junit.xml,report.html,matrix.md,add}
+	rm -f "$dir"/{vpfn,core_pfnmap}{.testlist,-fails.txt,-flakes.txt,-skips.txt}
 	mkdir -p "$dir/add/check"
 	cp "$lists/vms.txt" "$dir/add/check"
 	echo "$tests" >"$dir/selection"

@@ -8,7 +8,8 @@ usage: verdict [--lists DIR] [--update] DIR
   --lists   tests/check/, or what takes its place
   --update  write what ran, and what the kernel said, to the lists
 
-Writes results.json, report.html and matrix.md to DIR. Prints the failures, and the verdict on
+Writes results.json, junit.xml, results.ktap, report.html and matrix.md to DIR, and for vpfn and
+core_pfnmap the lists that drm-ci takes: NAME.testlist, NAME-fails.txt, ... Prints the failures, and the verdict on
 the last line. Exit code: 0 if all is as listed, 1 otherwise.
 """
 
@@ -16,6 +17,7 @@ import argparse
 import pathlib
 import sys
 
+import formats
 import matrix
 from judge import Judgement
 from lists import Lists
@@ -45,6 +47,11 @@ def main():
     passed, failed, skipped = judgement.counts()
     verdict = "%d passed, %d failed, %d skipped" % (passed, failed, skipped)
     write_lines(args.directory / "results.json", [judgement.merged_json()])
+    write_lines(args.directory / "junit.xml", [formats.junit(judgement)])
+    write_lines(args.directory / "results.ktap", formats.ktap(judgement))
+    for name in ("core_pfnmap", "vpfn"):
+        for suffix, lines in formats.drm_ci(lists, name).items():
+            write_lines(args.directory / (name + suffix), lines)
     write_lines(args.directory / "matrix.md", matrix.markdown(judgement.tables))
     write_lines(args.directory / "report.html", report(judgement, verdict))
     for sentence in judgement.sentences():
