@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Who wants pages of memory that is mapped by pfn gets none, from whichever driver it is: the
- * callers of get_user_pages() refuse, and who copies works.
+ * Memory that is mapped by pfn has no pages to give, whichever the driver: the callers of
+ * get_user_pages() refuse, and copies work.
  */
 #include "igt.h"
 #include "pfnmap/pfnmap_base.h"

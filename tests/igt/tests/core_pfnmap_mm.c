@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Calls of mm on memory that is mapped by pfn: those to whom the page matters, those that change
- * a mapping, those that look at one.
+ * Calls of mm on memory that is mapped by pfn: those for which the page matters, those that
+ * change a mapping, those that look at one.
  */
 #include "igt.h"
 #include "pfnmap/pfnmap_base.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Consumers in other subsystems on memory that is mapped by pfn: commands to disks, file systems
- * of other machines and processes, sockets, perf. Who needs pages refuses, whichever the driver.
+ * of other machines and processes, sockets, perf. What needs pages refuses, whichever the driver.
  */
 #include "igt.h"
 #include "pfnmap/pfnmap_base.h"

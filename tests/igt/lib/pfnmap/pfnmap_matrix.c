@@ -126,7 +126,7 @@ static bool is_right(const struct pfnmap_source *source, const struct pfnmap_use
  * @column: where
  * @answer: what comes back
  *
- * Who runs many tests can collect these lines from their output, and show each table.
+ * What runs many tests can collect these lines from their output, and show each table.
  */
 void pfnmap_matrix_cell(const char *matrix, const char *row, const char *column,
 			const char *answer)
@@ -272,8 +272,13 @@ static void close_sources(int sig)
 	source_count = 0;
 }
 
-/* That of --device or IGT_DEVICE; else the first one, or the first of IGT_FORCE_DRIVER. */
-static void choose_card(void)
+/**
+ * pfnmap_choose_card:
+ *
+ * Chooses the device of --device or IGT_DEVICE, of several filters that of the first; else the
+ * first device, or the first of IGT_FORCE_DRIVER. Skips if there is none.
+ */
+void pfnmap_choose_card(void)
 {
 	const char *driver = getenv("IGT_FORCE_DRIVER");
 	struct igt_device_card card;
@@ -325,15 +330,16 @@ static void open_sources(const struct pfnmap_source_kind kinds[], size_t count)
 static void ask_about_sources(const struct pfnmap_group *group,
 			      const struct pfnmap_user_family *family)
 {
-	bool control = true;
+	/* Static, as a dynamic subtest ends by a jump. Ordinary memory is the same for each source. */
+	static bool control;
 
+	control = true;
 	igt_require_f(!group->of_machine || pfnmap_whole_machine(),
 		      "changes the machine: see --whole-machine\n");
 	for (unsigned int i = 0; i < source_count; i++) {
 		if (!pfnmap_is_asked(group, &sources[i]))
 			continue;
 		igt_dynamic(sources[i].name) {
-			/* Ordinary memory is the same for each source. */
 			pfnmap_ask_family(group->matrix, family, &sources[i], control);
 			control = false;
 		}
@@ -350,9 +356,12 @@ static void ask_about_sources(const struct pfnmap_group *group,
 void pfnmap_matrix_subtests(const struct pfnmap_group groups[], size_t count)
 {
 	igt_fixture() {
-		choose_card();
+		igt_require_f(!geteuid(), "needs root, for debugfs, and for pages of other processes\n");
+		pfnmap_choose_card();
 		igt_install_exit_handler(close_sources);
 		open_sources(pfnmap_device_kinds, pfnmap_device_kind_count);
+		igt_require_f(source_count || pfnmap_whole_machine(),
+			      "the device has no dumb buffers\n");
 		if (pfnmap_whole_machine())
 			open_sources(pfnmap_machine_kinds, pfnmap_machine_kind_count);
 	}

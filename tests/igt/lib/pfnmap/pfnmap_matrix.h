@@ -38,6 +38,7 @@ void pfnmap_matrix_cell(const char *matrix, const char *row, const char *column,
 bool pfnmap_is_asked(const struct pfnmap_group *group, const struct pfnmap_source *source);
 void pfnmap_ask_family(const char *matrix, const struct pfnmap_user_family *family,
 		       const struct pfnmap_source *source, bool with_control);
+void pfnmap_choose_card(void);
 void pfnmap_matrix_subtests(const struct pfnmap_group groups[], size_t count);
 
 /* The end of main() of such a test. */

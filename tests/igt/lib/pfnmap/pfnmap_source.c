@@ -219,8 +219,9 @@ static int create_dumb(int fd, struct dumb *dumb)
 	struct drm_mode_create_dumb create = { .width = 1024, .height = SIZE / 4096, .bpp = 32 };
 	struct drm_mode_map_dumb map = {};
 
+	/* Many drivers have none. */
 	if (drmIoctl(fd, DRM_IOCTL_MODE_CREATE_DUMB, &create))
-		return -errno;
+		return -ENOENT;
 
 	map.handle = create.handle;
 	if (drmIoctl(fd, DRM_IOCTL_MODE_MAP_DUMB, &map))
@@ -274,7 +275,7 @@ static int open_dma_buf(struct pfnmap_source *source, unsigned int n)
 	if (!source->kind->driver)
 		strncat(source->name, "-dma-buf", sizeof(source->name) - strlen(source->name) - 1);
 	if (drmPrimeHandleToFD(source->owner, dumb.handle, DRM_CLOEXEC | DRM_RDWR, &source->file))
-		return -errno;
+		return -ENOENT;
 	return pfnmap_source_map(source, source->file, 0, dumb.size) ?:
 	       pfnmap_source_use_twin(source, source->owner, dumb.offset);
 }

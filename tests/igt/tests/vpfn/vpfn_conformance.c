@@ -139,7 +139,7 @@ static void visit_lent(void)
 
 static void visit_other(void)
 {
-	igt_dynamic(source.name)
+	igt_dynamic_f("%s", source.name)
 		check_entry();
 }
 
@@ -147,6 +147,7 @@ int igt_main()
 {
 	igt_fixture() {
 		witness = vpfn_require_device();
+		pfnmap_choose_card();
 		igt_install_exit_handler(close_source);
 		open_disk();
 	}
@@ -159,6 +160,8 @@ int igt_main()
 
 	igt_describe("Sources without pages are mapped by special entries, those with pages are not.");
 	igt_subtest_with_dynamic("entries") {
+		for (size_t i = 0; i < pfnmap_device_kind_count; i++)
+			visit_sources(&pfnmap_device_kinds[i], visit_other);
 		for (size_t i = 0; i < pfnmap_machine_kind_count; i++)
 			visit_sources(&pfnmap_machine_kinds[i], visit_other);
 	}
