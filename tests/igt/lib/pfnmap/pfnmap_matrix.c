@@ -330,7 +330,7 @@ static void open_sources(const struct pfnmap_source_kind kinds[], size_t count)
 static void ask_about_sources(const struct pfnmap_group *group,
 			      const struct pfnmap_user_family *family)
 {
-	/* Static, as a dynamic subtest ends by a jump. Ordinary memory is the same for each source. */
+	/* Ordinary memory is the same for each source. Static, as a subtest ends by a jump. */
 	static bool control;
 
 	control = true;
