@@ -98,7 +98,7 @@ int pfnmap_disk_create(struct pfnmap_disk *disk)
 		pfnmap_shell("modprobe -q null_blk nr_devices=0");
 
 	*disk = (struct pfnmap_disk) {};
-	snprintf(disk->device, sizeof(disk->device), "/dev/pfnmap-scratch-%d-%u",
+	snprintf(disk->device, sizeof(disk->device), "/dev/pfn-scratch-%d-%u",
 		 getpid(), count++);
 	config_path(disk, "", path, sizeof(path));
 	err = mkdir(path, 0700) ? -errno : power_on(disk);
