@@ -89,17 +89,18 @@ static struct medium scsi_bsg = { load_scsi, "/tmp/pfnmap-scsi/bsg", "", "", "" 
 
 /*
  * A controller by the loop transport, whose namespace is a file. The disk appears later, and can be
- * opened when its other node is there.
+ * opened when its other node is there. A machine's own disk of that name is left alone.
  */
 static const char load_nvme[] =
-	"[ -b /dev/nvme0n1 ] || { modprobe -q nvme-loop && cd " NVMET " && "
+	"{ [ -b /dev/nvme0n1 ] || { modprobe -q nvme-loop && cd " NVMET " && "
 	"truncate -s 1M /tmp/pfnmap-nvme && mkdir subsystems/pfnmap && "
 	"echo 1 >subsystems/pfnmap/attr_allow_any_host && mkdir subsystems/pfnmap/namespaces/1 && "
 	"echo -n /tmp/pfnmap-nvme >subsystems/pfnmap/namespaces/1/device_path && "
 	"echo 1 >subsystems/pfnmap/namespaces/1/enable && mkdir ports/1 && "
 	"echo loop >ports/1/addr_trtype && "
 	"ln -s " NVMET "/subsystems/pfnmap ports/1/subsystems/ && "
-	"echo transport=loop,nqn=pfnmap >/dev/nvme-fabrics; }";
+	"echo transport=loop,nqn=pfnmap >/dev/nvme-fabrics; }; } && "
+	"grep -qx pfnmap /sys/class/nvme/nvme0/subsysnqn";
 
 static struct medium nvme_disk = { load_nvme, NULL, "/dev/nvme0n1", "/dev/ng0n1", "" };
 static struct medium nvme_generic = { load_nvme, NULL, "/dev/ng0n1", "/dev/ng0n1", "" };
