@@ -12,7 +12,6 @@
 #include "pfnmap/pfnmap_disk.h"
 #include "pfnmap/pfnmap_matrix.h"
 #include "pfnmap/pfnmap_users.h"
-#include "vpfn/vpfn_stage.h"
 
 IGT_TEST_DESCRIPTION("Users of user memory, asked about an address without memory.");
 

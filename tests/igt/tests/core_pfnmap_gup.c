@@ -11,8 +11,7 @@
 IGT_TEST_DESCRIPTION("get_user_pages() and its callers on mappings of any driver.");
 
 static const struct pfnmap_group groups[] = {
-	{ .matrix = "core_pfnmap_gup", .families = pfnmap_gup_families,
-	  .count = &pfnmap_gup_family_count, .of_exports = true, .of_pages = true },
+	{ .matrix = "core_pfnmap_gup", PFNMAP_FAMILIES(gup), .of_exports = true, .of_pages = true },
 };
 
 int igt_main_args("", pfnmap_matrix_options, pfnmap_matrix_help, pfnmap_matrix_option, NULL)

@@ -11,14 +11,10 @@
 IGT_TEST_DESCRIPTION("Calls of mm on mappings of any driver.");
 
 static const struct pfnmap_group groups[] = {
-	{ .matrix = "core_pfnmap_mm, pages as such", .families = pfnmap_page_families,
-	  .count = &pfnmap_page_family_count },
-	{ .matrix = "core_pfnmap_mm, memory failure", .families = pfnmap_failure_families,
-	  .count = &pfnmap_failure_family_count, .of_machine = true },
-	{ .matrix = "core_pfnmap_mm", .families = pfnmap_mm_families,
-	  .count = &pfnmap_mm_family_count },
-	{ .matrix = "core_pfnmap_mm, looks", .families = pfnmap_look_families,
-	  .count = &pfnmap_look_family_count },
+	{ .matrix = "core_pfnmap_mm, pages as such", PFNMAP_FAMILIES(page) },
+	{ .matrix = "core_pfnmap_mm, memory failure", PFNMAP_FAMILIES(failure), .of_machine = true },
+	{ .matrix = "core_pfnmap_mm", PFNMAP_FAMILIES(mm) },
+	{ .matrix = "core_pfnmap_mm, looks", PFNMAP_FAMILIES(look) },
 };
 
 int igt_main_args("", pfnmap_matrix_options, pfnmap_matrix_help, pfnmap_matrix_option, NULL)

@@ -11,14 +11,10 @@
 IGT_TEST_DESCRIPTION("Consumers in other subsystems on mappings of any driver.");
 
 static const struct pfnmap_group groups[] = {
-	{ .matrix = "core_pfnmap_subsystems", .families = pfnmap_command_families,
-	  .count = &pfnmap_command_family_count, .of_machine = true },
-	{ .matrix = "core_pfnmap_subsystems", .families = pfnmap_fuse_families,
-	  .count = &pfnmap_fuse_family_count, .of_machine = true },
-	{ .matrix = "core_pfnmap_subsystems", .families = pfnmap_net_families,
-	  .count = &pfnmap_net_family_count, .of_machine = true },
-	{ .matrix = "core_pfnmap_subsystems", .families = pfnmap_trace_families,
-	  .count = &pfnmap_trace_family_count, .of_machine = true },
+	{ .matrix = "core_pfnmap_subsystems", PFNMAP_FAMILIES(command), .of_machine = true },
+	{ .matrix = "core_pfnmap_subsystems", PFNMAP_FAMILIES(fuse), .of_machine = true },
+	{ .matrix = "core_pfnmap_subsystems", PFNMAP_FAMILIES(net), .of_machine = true },
+	{ .matrix = "core_pfnmap_subsystems", PFNMAP_FAMILIES(trace), .of_machine = true },
 };
 
 int igt_main_args("", pfnmap_matrix_options, pfnmap_matrix_help, pfnmap_matrix_option, NULL)

@@ -15,10 +15,12 @@
 #include "igt.h"
 #include "igt_device_scan.h"
 #include "pfnmap/pfnmap_base.h"
+#include "pfnmap/pfnmap_disk.h"
 #include "pfnmap/pfnmap_matrix.h"
 #include "pfnmap/pfnmap_pins.h"
+#include "pfnmap/pfnmap_users.h"
 
-#define MAX_SOURCES	16
+#define MAX_SOURCES	32
 #define MAX_NODES	64
 
 /* What the answer must be, and why it is not what other special mappings give. */
@@ -162,7 +164,6 @@ static void ask(const char *matrix, const struct pfnmap_user *user,
 	}
 }
 
-/* The positive control: a refusal for another reason proves nothing about a source. */
 static void ask_about_ordinary(const char *matrix, const struct pfnmap_user *user,
 			       struct verdict *verdict)
 {
@@ -174,15 +175,9 @@ static void ask_about_ordinary(const char *matrix, const struct pfnmap_user *use
 	pfnmap_target_free(&ordinary);
 }
 
-/**
- * pfnmap_ask_family:
- * @matrix: the table
- * @family: users, one asked after the other
- * @source: the source, open
- * @with_control: whether each is asked about ordinary memory first; needed once in a process
- */
-void pfnmap_ask_family(const char *matrix, const struct pfnmap_user_family *family,
-		       const struct pfnmap_source *source, bool with_control)
+/* One user after the other. Without @source: ordinary memory. */
+static void ask_family(const char *matrix, const struct pfnmap_user_family *family,
+		       const struct pfnmap_source *source)
 {
 	struct verdict verdict = {};
 	long pins = pfnmap_pins();
@@ -191,26 +186,43 @@ void pfnmap_ask_family(const char *matrix, const struct pfnmap_user_family *fami
 	for (size_t i = 0; i < family->count; i++) {
 		const struct pfnmap_user *user = &family->users[i];
 
-		if (with_control)
+		if (source)
+			ask(matrix, user, source, &source->target, &filled, &verdict);
+		else
 			ask_about_ordinary(matrix, user, &verdict);
-		ask(matrix, user, source, &source->target, &filled, &verdict);
 	}
 	igt_assert_eq(pfnmap_pins_returned(pins), 0);
 	igt_assert_eq(verdict.wrong, 0);
+	if (source && source->kind->check)
+		source->kind->check(source);
 	igt_require_f(!verdict.absent, "the kernel lacks %u of them\n", verdict.absent);
 }
 
-/**
- * pfnmap_is_asked:
- * @group: families
- * @source: a source, open
- *
- * Returns: whether this group has something to ask about this source.
- */
-bool pfnmap_is_asked(const struct pfnmap_group *group, const struct pfnmap_source *source)
+static bool is_asked(const struct pfnmap_group *group, const struct pfnmap_source *source)
 {
 	return (group->of_pages || !source->kind->gives_pages) &&
 	       (group->of_exports || !source->kind->is_export);
+}
+
+/**
+ * pfnmap_matrix_ask:
+ * @group: the group of the family
+ * @family: users, one asked after the other
+ *
+ * What is in the subtest of a family: a dynamic one for ordinary memory, since a refusal for
+ * another reason proves nothing about a source, and one for each source.
+ */
+void pfnmap_matrix_ask(const struct pfnmap_group *group, const struct pfnmap_user_family *family)
+{
+	igt_dynamic("ordinary")
+		ask_family(group->matrix, family, NULL);
+
+	for_each_pfnmap_source(source) {
+		if (!is_asked(group, source))
+			continue;
+		igt_dynamic(source->name)
+			ask_family(group->matrix, family, pfnmap_source_renew(source));
+	}
 }
 
 /* ---- The sources ---- */
@@ -272,13 +284,11 @@ static void close_sources(int sig)
 	source_count = 0;
 }
 
-/**
- * pfnmap_choose_card:
- *
+/*
  * Chooses the device of --device or IGT_DEVICE, of several filters that of the first; else the
  * first device, or the first of IGT_FORCE_DRIVER. Skips if there is none.
  */
-void pfnmap_choose_card(void)
+static void choose_card(void)
 {
 	const char *driver = getenv("IGT_FORCE_DRIVER");
 	struct igt_device_card card;
@@ -311,37 +321,111 @@ void pfnmap_choose_card(void)
 	igt_require_f(false, "no card\n");
 }
 
-static void open_sources(const struct pfnmap_source_kind kinds[], size_t count)
+/**
+ * pfnmap_matrix_add:
+ * @kinds: kinds of sources
+ * @count: how many kinds
+ *
+ * Opens all sources of these kinds that there are, until the test exits.
+ */
+void pfnmap_matrix_add(const struct pfnmap_source_kind kinds[], size_t count)
 {
+	igt_install_exit_handler(close_sources);
 	for (size_t i = 0; i < count; i++) {
-		struct pfnmap_source *source = &sources[source_count];
 		int err = 0;
 
 		for (unsigned int n = 0; !err; n++) {
 			igt_assert(source_count < MAX_SOURCES);
-			source = &sources[source_count];
-			err = pfnmap_source_open(source, &kinds[i], n);
+			err = pfnmap_source_open(&sources[source_count], &kinds[i], n);
 			source_count += !err;
 		}
 		igt_assert_f(err == -ENOENT, "%s: %s\n", kinds[i].name, pfnmap_answer_name(err));
 	}
 }
 
-static void ask_about_sources(const struct pfnmap_group *group,
-			      const struct pfnmap_user_family *family)
+/**
+ * pfnmap_matrix_add_machine:
+ *
+ * Adds the sources of the device that was chosen, and if the machine may be touched, all others.
+ */
+void pfnmap_matrix_add_machine(void)
 {
-	/* Ordinary memory is the same for each source. Static, as a subtest ends by a jump. */
-	static bool control;
+	choose_card();
+	pfnmap_matrix_add(pfnmap_device_kinds, pfnmap_device_kind_count);
+	igt_require_f(source_count || pfnmap_whole_machine(), "the device has no dumb buffers\n");
+	if (pfnmap_whole_machine())
+		pfnmap_matrix_add(pfnmap_machine_kinds, pfnmap_machine_kind_count);
+}
 
-	control = true;
-	igt_require_f(!group->of_machine || pfnmap_whole_machine(),
-		      "changes the machine: see --whole-machine\n");
-	for (unsigned int i = 0; i < source_count; i++) {
-		if (!pfnmap_is_asked(group, &sources[i]))
-			continue;
-		igt_dynamic(sources[i].name) {
-			pfnmap_ask_family(group->matrix, family, &sources[i], control);
-			control = false;
+/**
+ * pfnmap_matrix_next:
+ * @source: a source of the matrix, or NULL
+ *
+ * Returns: the next one, or the first; NULL after the last.
+ */
+struct pfnmap_source *pfnmap_matrix_next(struct pfnmap_source *source)
+{
+	source = source ? source + 1 : sources;
+	return source < sources + source_count ? source : NULL;
+}
+
+/**
+ * pfnmap_source_renew:
+ * @source: a source of the matrix
+ *
+ * Returns: the source, its target as new.
+ */
+struct pfnmap_source *pfnmap_source_renew(struct pfnmap_source *source)
+{
+	if (source->kind->renew)
+		source->kind->renew(source);
+	return source;
+}
+
+static struct pfnmap_disk disk;
+
+static void remove_disk(int sig)
+{
+	(void)sig;
+	pfnmap_disk_remove(&disk);
+}
+
+/**
+ * pfnmap_matrix_use_ext4:
+ *
+ * Gives the users that read and write a file one on ext4, until the test exits.
+ */
+void pfnmap_matrix_use_ext4(void)
+{
+	char path[96];
+
+	igt_install_exit_handler(remove_disk);
+	igt_require_f(!pfnmap_disk_create(&disk) && !pfnmap_disk_mount(&disk, "ext4"),
+		      "no disk (CONFIG_BLK_DEV_NULL_BLK, CONFIG_EXT4_FS, mkfs.ext4)\n");
+	snprintf(path, sizeof(path), "%s/file", disk.mount);
+	igt_assert_eq(pfnmap_io_set_file(path), 0);
+}
+
+/**
+ * pfnmap_matrix_families:
+ * @groups: families of users
+ * @count: how many groups
+ *
+ * A subtest for each family, and not for each user: to renew a source takes longer than most of
+ * them do.
+ */
+void pfnmap_matrix_families(const struct pfnmap_group groups[], size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		for (size_t j = 0; j < *groups[i].count; j++) {
+			const struct pfnmap_user_family *family = &groups[i].families[j];
+
+			igt_describe(family->describe);
+			igt_subtest_with_dynamic(family->name) {
+				igt_require_f(!groups[i].of_machine || pfnmap_whole_machine(),
+					      "changes the machine: see --whole-machine\n");
+				pfnmap_matrix_ask(&groups[i], family);
+			}
 		}
 	}
 }
@@ -351,30 +435,16 @@ static void ask_about_sources(const struct pfnmap_group *group,
  * @groups: families of users
  * @count: how many groups
  *
- * A subtest for each family, and in it a dynamic one for each source.
+ * The subtests of a test that asks about any driver.
  */
 void pfnmap_matrix_subtests(const struct pfnmap_group groups[], size_t count)
 {
 	igt_fixture() {
 		igt_require_f(!geteuid(), "needs root, for debugfs, and for pages of other processes\n");
-		pfnmap_choose_card();
-		igt_install_exit_handler(close_sources);
-		open_sources(pfnmap_device_kinds, pfnmap_device_kind_count);
-		igt_require_f(source_count || pfnmap_whole_machine(),
-			      "the device has no dumb buffers\n");
-		if (pfnmap_whole_machine())
-			open_sources(pfnmap_machine_kinds, pfnmap_machine_kind_count);
+		pfnmap_matrix_add_machine();
 	}
 
-	for (size_t i = 0; i < count; i++) {
-		for (size_t j = 0; j < *groups[i].count; j++) {
-			const struct pfnmap_user_family *family = &groups[i].families[j];
-
-			igt_describe(family->describe);
-			igt_subtest_with_dynamic(family->name)
-				ask_about_sources(&groups[i], family);
-		}
-	}
+	pfnmap_matrix_families(groups, count);
 
 	igt_fixture()
 		close_sources(0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What do consumers of user memory answer on mappings of any driver? A test names families of
- * users; each is a subtest, and in it each source is a dynamic one. These helpers are IGT's: they
- * assert and skip.
+ * What do consumers of user memory answer on mappings of any driver? A test adds kinds of sources
+ * and names families of users. Each family is a subtest, and in it each source is a dynamic one, and
+ * so is ordinary memory, the positive control. These helpers are IGT's: they assert and skip.
  */
 #ifndef PFNMAP_MATRIX_H
 #define PFNMAP_MATRIX_H
@@ -33,13 +33,32 @@ struct pfnmap_group {
 	bool of_machine;
 };
 
+/* Those of pfnmap_users.h */
+#define PFNMAP_FAMILIES(name)							\
+	.families = pfnmap_##name##_families, .count = &pfnmap_##name##_family_count
+
 void pfnmap_matrix_cell(const char *matrix, const char *row, const char *column,
 			const char *answer);
-bool pfnmap_is_asked(const struct pfnmap_group *group, const struct pfnmap_source *source);
-void pfnmap_ask_family(const char *matrix, const struct pfnmap_user_family *family,
-		       const struct pfnmap_source *source, bool with_control);
-void pfnmap_choose_card(void);
+
+/* In a fixture */
+void pfnmap_matrix_add(const struct pfnmap_source_kind kinds[], size_t count);
+void pfnmap_matrix_add_machine(void);
+void pfnmap_matrix_use_ext4(void);
+
+/* Subtests */
 void pfnmap_matrix_subtests(const struct pfnmap_group groups[], size_t count);
+void pfnmap_matrix_families(const struct pfnmap_group groups[], size_t count);
+
+/* In a subtest with dynamic ones */
+void pfnmap_matrix_ask(const struct pfnmap_group *group, const struct pfnmap_user_family *family);
+struct pfnmap_source *pfnmap_matrix_next(struct pfnmap_source *source);
+
+#define for_each_pfnmap_source(source)						\
+	for (struct pfnmap_source *source = pfnmap_matrix_next(NULL); source;	\
+	     source = pfnmap_matrix_next(source))
+
+/* In a dynamic one */
+struct pfnmap_source *pfnmap_source_renew(struct pfnmap_source *source);
 
 /* The end of main() of such a test. */
 extern const char pfnmap_matrix_help[];

@@ -469,11 +469,15 @@ int pfnmap_source_open(struct pfnmap_source *source, const struct pfnmap_source_
 
 	*source = (struct pfnmap_source) { .kind = kind, .file = -1, .owner = -1 };
 	snprintf(source->name, sizeof(source->name), "%s", kind->name);
-	err = kind->open(source, n) ?: look_at_vma(source);
+	err = kind->open(source, n);
+	if (!err && source->map)
+		err = look_at_vma(source);
 	if (err) {
 		pfnmap_source_close(source);
 		return err;
 	}
+	if (!source->map)
+		return 0;
 
 	pfnmap_load(source->target.addr);
 	if (!kind->gives_pages && !source->target.kept)

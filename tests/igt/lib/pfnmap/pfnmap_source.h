@@ -42,6 +42,9 @@ struct pfnmap_source {
  * @open: opens the @n-th source of this kind, of which all is zero, and the files -1; returns 0,
  *	-ENOENT if there are fewer on this machine, or another negative errno. Whatever it
  *	returns, @close is called
+ * @renew: makes the target as new in a dynamic subtest, and may assert. If it is the first to map,
+ *	@open sets @is_io, and @renew the target's address and @kept. NULL if there is nothing to do
+ * @check: asserts that what is around the target is unharmed; NULL if that cannot be told
  * @close: gives back what is there
  */
 struct pfnmap_source_kind {
@@ -51,6 +54,8 @@ struct pfnmap_source_kind {
 	bool is_export;
 	const char *driver;
 	int (*open)(struct pfnmap_source *source, unsigned int n);
+	void (*renew)(struct pfnmap_source *source);
+	void (*check)(const struct pfnmap_source *source);
 	void (*close)(struct pfnmap_source *source);
 };
 

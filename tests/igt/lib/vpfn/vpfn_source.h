@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which mappings does vpfn give, and which do those give to whom it lends a card or a buffer?
- *
- * No function here knows IGT.
+ * Which mappings does vpfn give, and which do drivers give to which it lends a card or a buffer?
+ * They are sources of the matrix of lib/pfnmap/. These helpers are IGT's: they assert and skip.
  */
 #ifndef VPFN_SOURCE_H
 #define VPFN_SOURCE_H
 
-#include <stddef.h>
+#include <stdbool.h>
 
 #include "pfnmap/pfnmap_source.h"
+#include "vpfn/vpfn_view.h"
 
-extern const struct pfnmap_source_kind vpfn_source_kinds[];
-extern const size_t vpfn_source_kind_count;
+void vpfn_places_add(int fd);
+void vpfn_lent_add(int fd);
+
+/* Of a place */
+const struct vpfn_view *vpfn_view_of(const struct pfnmap_source *source);
+bool vpfn_is_system(const struct pfnmap_source *source);
 
 #endif

@@ -21,7 +21,7 @@
 #include "pfnmap/pfnmap_users.h"
 #include "vpfn/vpfn_job.h"
 #include "vpfn/vpfn_lend.h"
-#include "vpfn/vpfn_stage.h"
+#include "vpfn/vpfn_source.h"
 #include "vpfn/vpfn_trace.h"
 
 IGT_TEST_DESCRIPTION("I/O between disks, file systems and mappings of device memory.");
@@ -31,8 +31,6 @@ IGT_TEST_DESCRIPTION("I/O between disks, file systems and mappings of device mem
 #define MAX_USERS	32
 
 static int fd = -1;
-static struct vpfn_stage stage;
-static struct vpfn_views views;
 static struct pfnmap_disk disk;
 
 /* An answer that is not that of a disk or file system which pins the pages. */
@@ -236,32 +234,32 @@ static void test_store(const struct store *store)
 	/* A test that failed has left its own. */
 	pfnmap_disk_remove(&disk);
 	igt_require_f(!make_file(store), "no %s (%s)\n", store->name, store->needs);
-	vpfn_family_everywhere(MATRIX, &stage, fd, &family);
+	pfnmap_matrix_ask(&(struct pfnmap_group) { .matrix = MATRIX }, &family);
 	pfnmap_disk_remove(&disk);
 }
 
 /* An untouched mapping: the refusal does not depend on what is mapped. */
 static void test_untouched(int file, enum vpfn_level level)
 {
-	struct vpfn_view *view = &views.of[level];
 	void *ordinary = pfnmap_anonymous(LEN);
+	struct vpfn_view view;
 	char *memory;
 
 	igt_assert(ordinary);
-	vpfn_view_open_untouched(view, fd, level);
-	memory = view->map + vpfn_view_inside(view);
+	vpfn_view_open_untouched(&view, fd, level);
+	memory = view.map + vpfn_view_inside(&view);
 	memset(ordinary, 0x77, LEN);
 	igt_assert_eq(pfnmap_file_set(file, ordinary, LEN), 0);
 
 	igt_assert_eq(pfnmap_write_direct(file, memory, LEN), -EFAULT);
 	igt_assert_eq(pfnmap_read_direct(file, memory, LEN), -EFAULT);
 	vpfn_assert_level(fd, memory, VPFN_NONE);
-	vpfn_view_check(view);
+	vpfn_view_check(&view);
 	vpfn_assert_level(fd, memory, level);
 
 	igt_assert_eq(pfnmap_file_compare(file, ordinary, LEN), 0);
 	igt_assert_eq(pfnmap_read_direct(file, ordinary, LEN), 0);
-	vpfn_view_close(view);
+	vpfn_view_close(&view);
 	munmap(ordinary, LEN);
 }
 
@@ -443,20 +441,21 @@ static void test_fio_on_ordinary(const void *bytes)
 static void check_fio_memory(const struct vpfn_view *view)
 {
 	void *block = pfnmap_anonymous(LEN);
+	uint32_t crc;
 
 	igt_assert(block);
 	read_block(fio_buffered_file, FIO_BLOCKS - 1, block);
-	igt_assert_eq(vpfn_copy(fd, &stage.aside, 0, &view->bo, 0, LEN), 0);
-	igt_assert(!memcmp(stage.aside_map, block, LEN));
+	igt_assert_eq(vpfn_crc(fd, &view->bo, 0, LEN, &crc), 0);
+	igt_assert_eq_u64(crc, vpfn_crc32c(block, LEN));
 	munmap(block, LEN);
 
 	/* For O_DIRECT fio wants a page more. */
 	vpfn_view_check_at(view, view->map, LEN + PFNMAP_PAGE, view->bo.size);
 }
 
-static void test_fio_in_place(const struct vpfn_scene *scene, const void *bytes)
+static void test_fio_in_place(const struct pfnmap_source *source, const void *bytes)
 {
-	const struct vpfn_view *view = &scene->view;
+	const struct vpfn_view *view = vpfn_view_of(source);
 	struct vpfn_loan loan = {
 		.file = FIO_MEMORY,
 		.fd = fd,
@@ -466,7 +465,7 @@ static void test_fio_in_place(const struct vpfn_scene *scene, const void *bytes)
 	};
 	int errors[FIO_JOBS];
 
-	run_fio(&loan, scene->place->name, bytes, errors);
+	run_fio(&loan, source->name, bytes, errors);
 	igt_assert_eq(errors[0], EFAULT);
 	igt_assert_eq(errors[1], EFAULT);
 	igt_assert_eq(errors[2], 0);
@@ -504,10 +503,9 @@ static void test_fio(void)
 	igt_dynamic("ordinary")
 		test_fio_on_ordinary(bytes);
 
-	vpfn_stage_open(&stage, fd);
-	for_each_vpfn_place(place) {
-		igt_dynamic(place->name)
-			test_fio_in_place(vpfn_stage_scene(&stage, place), bytes);
+	for_each_pfnmap_source(source) {
+		igt_dynamic(source->name)
+			test_fio_in_place(pfnmap_source_renew(source), bytes);
 	}
 	pfnmap_disk_remove(&disk);
 	munmap(bytes, LEN);
@@ -517,6 +515,7 @@ int igt_main()
 {
 	igt_fixture() {
 		fd = vpfn_require_device();
+		vpfn_places_add(fd);
 		igt_install_exit_handler(remove_disk);
 	}
 

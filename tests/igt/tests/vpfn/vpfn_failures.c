@@ -23,7 +23,6 @@
 #include "vpfn/vpfn_job.h"
 #include "vpfn/vpfn_mem.h"
 #include "vpfn/vpfn_pressure.h"
-#include "vpfn/vpfn_stage.h"
 #include "vpfn/vpfn_view.h"
 
 IGT_TEST_DESCRIPTION("Each allocation and each copy of a client's call to vpfn fails once.");

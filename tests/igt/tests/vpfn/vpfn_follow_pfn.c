@@ -37,7 +37,7 @@
 #include "vpfn/vpfn_guest.h"
 #include "vpfn/vpfn_job.h"
 #include "vpfn/vpfn_leaf.h"
-#include "vpfn/vpfn_stage.h"
+#include "vpfn/vpfn_source.h"
 #include "vpfn/vpfn_thread.h"
 #include "vpfn/vpfn_vfio.h"
 #include "vpfn/vpfn_view.h"
@@ -47,7 +47,6 @@ IGT_TEST_DESCRIPTION("Virtual machines and IOMMUs that follow special page-table
 #define MATRIX		"vpfn_follow_pfn"
 
 static int fd = -1;
-static struct vpfn_stage stage;
 
 static void assert_ordinary(const struct vpfn_follower *follower)
 {
@@ -88,45 +87,40 @@ static void assert_around(const struct vpfn_view *view)
 
 /* The rows of what is asked beside the first question. */
 static void add_cell(const struct vpfn_follower *follower, const char *what,
-		     const struct vpfn_place *place, const char *answer)
+		     const struct pfnmap_source *source, const char *answer)
 {
 	char row[64];
 
 	snprintf(row, sizeof(row), "%s, %s", follower->name, what);
-	pfnmap_matrix_cell(MATRIX, row, place->name, answer);
-}
-
-static bool is_system(const struct vpfn_place *place)
-{
-	return place->placement == DRM_VPFN_PLACEMENT_SYSTEM;
+	pfnmap_matrix_cell(MATRIX, row, source->name, answer);
 }
 
 /* All of a mapping, at an address that is as aligned as the mapping's. */
 static void test_place(const struct vpfn_follower *follower, int on_vram, int on_system,
-		       struct vpfn_scene *scene)
+		       const struct pfnmap_source *source)
 {
-	const struct vpfn_view *view = &scene->view;
-	int expected = is_system(scene->place) ? on_system : on_vram, answer;
+	const struct vpfn_view *view = vpfn_view_of(source);
+	int expected = vpfn_is_system(source) ? on_system : on_vram, answer;
 
 	vpfn_follower_open(follower);
-	igt_assert_eq(pfnmap_target_fill(&scene->target, VPFN_OTHER), 0);
+	igt_assert_eq(pfnmap_target_fill(&source->target, VPFN_OTHER), 0);
 	answer = follower->map(view->map, view->bo.size, true);
 	if (!answer)
-		answer = vpfn_follower_check(follower, &scene->target,
+		answer = vpfn_follower_check(follower, &source->target,
 					     follower->free + vpfn_view_inside(view));
-	pfnmap_matrix_cell(MATRIX, follower->name, scene->place->name, pfnmap_answer_name(answer));
+	pfnmap_matrix_cell(MATRIX, follower->name, source->name, pfnmap_answer_name(answer));
 	igt_assert_eq(answer, expected);
 
 	if (answer)
-		igt_assert_eq(pfnmap_target_check(&scene->target, VPFN_OTHER), 0);
+		igt_assert_eq(pfnmap_target_check(&source->target, VPFN_OTHER), 0);
 	else
 		assert_followed_by(follower, view->level);
-	vpfn_assert_level(fd, scene->target.addr, view->level);
+	vpfn_assert_level(fd, source->target.addr, view->level);
 	assert_around(view);
 	follower->close();
 }
 
-/* Another mapping of the scene's buffer, which is untouched. */
+/* Another mapping of the source's buffer, which is untouched. */
 static char *map_again(const struct vpfn_view *view, int prot)
 {
 	void *map;
@@ -136,35 +130,35 @@ static char *map_again(const struct vpfn_view *view, int prot)
 }
 
 /* It has to bring the leaf: a fault like any other, by fixup_user_fault(). */
-static void test_untouched(const struct vpfn_follower *follower, struct vpfn_scene *scene)
+static void test_untouched(const struct vpfn_follower *follower, const struct pfnmap_source *source)
 {
-	const struct vpfn_view *view = &scene->view;
+	const struct vpfn_view *view = vpfn_view_of(source);
 	uint64_t inside = vpfn_view_inside(view);
 	char *map = map_again(view, PROT_READ | PROT_WRITE);
 
 	vpfn_follower_open(follower);
-	igt_assert_eq(pfnmap_target_fill(&scene->target, VPFN_OWN), 0);
+	igt_assert_eq(pfnmap_target_fill(&source->target, VPFN_OWN), 0);
 	vpfn_assert_level(fd, map + inside, VPFN_NONE);
 	igt_assert_eq(follower->map(map, view->bo.size, true), 0);
 	igt_assert_eq(vpfn_follower_read(follower, follower->free + inside, VPFN_OWN), 0);
 	vpfn_assert_level(fd, map + inside, view->level);
 	assert_followed_by(follower, view->level);
-	igt_assert_eq(vpfn_follower_check(follower, &scene->target, follower->free + inside), 0);
-	add_cell(follower, "no leaves yet", scene->place, "works");
+	igt_assert_eq(vpfn_follower_check(follower, &source->target, follower->free + inside), 0);
+	add_cell(follower, "no leaves yet", source, "works");
 	follower->close();
 	munmap(map, view->bo.size);
 }
 
 /* It may read where the process may, and cannot write where the process cannot. */
-static void test_read_only(const struct vpfn_follower *follower, struct vpfn_scene *scene)
+static void test_read_only(const struct vpfn_follower *follower, const struct pfnmap_source *source)
 {
-	const struct vpfn_view *view = &scene->view;
+	const struct vpfn_view *view = vpfn_view_of(source);
 	uint64_t inside = vpfn_view_inside(view), at = follower->free + inside;
 	char *map = map_again(view, PROT_READ);
 	int answer;
 
 	vpfn_follower_open(follower);
-	igt_assert_eq(pfnmap_target_fill(&scene->target, VPFN_OWN), 0);
+	igt_assert_eq(pfnmap_target_fill(&source->target, VPFN_OWN), 0);
 
 	/* Without a leaf the fault fails: at the map (type1) or at the access (KVM). */
 	answer = follower->map(map, view->bo.size, true) ?:
@@ -178,7 +172,7 @@ static void test_read_only(const struct vpfn_follower *follower, struct vpfn_sce
 	vpfn_follower_open(follower);
 	answer = follower->map(map, view->bo.size, true) ?:
 		 vpfn_follower_write(follower, at, VPFN_WRITTEN);
-	add_cell(follower, "write, read-only", scene->place, pfnmap_answer_name(answer));
+	add_cell(follower, "write, read-only", source, pfnmap_answer_name(answer));
 	igt_assert_eq(answer, follower->on_read_only);
 	follower->close();
 
@@ -186,7 +180,7 @@ static void test_read_only(const struct vpfn_follower *follower, struct vpfn_sce
 	igt_assert_eq(follower->map(map, view->bo.size, false), 0);
 	igt_assert_eq(vpfn_follower_read(follower, at, VPFN_OWN), 0);
 	igt_assert_eq(vpfn_follower_write(follower, at, VPFN_WRITTEN), follower->on_read_only);
-	igt_assert_eq(pfnmap_target_check(&scene->target, VPFN_OWN), 0);
+	igt_assert_eq(pfnmap_target_check(&source->target, VPFN_OWN), 0);
 	follower->close();
 	munmap(map, view->bo.size);
 }
@@ -202,9 +196,9 @@ static void touch_tracked(const char *page)
 }
 
 /* The kernel wants to hear of the first write: the process may write, and a fault is due. */
-static void test_tracked(const struct vpfn_follower *follower, struct vpfn_scene *scene)
+static void test_tracked(const struct vpfn_follower *follower, const struct pfnmap_source *source)
 {
-	const struct vpfn_view *view = &scene->view;
+	const struct vpfn_view *view = vpfn_view_of(source);
 	uint64_t inside = vpfn_view_inside(view);
 	char *map = map_again(view, PROT_READ | PROT_WRITE), *target = map + inside;
 	int answer;
@@ -214,8 +208,8 @@ static void test_tracked(const struct vpfn_follower *follower, struct vpfn_scene
 	touch_tracked(map);
 	touch_tracked(target);
 	answer = follower->map(map, view->bo.size, true) ?:
-		 vpfn_follower_check(follower, &scene->target, follower->free + inside);
-	add_cell(follower, "writes tracked", scene->place, pfnmap_answer_name(answer));
+		 vpfn_follower_check(follower, &source->target, follower->free + inside);
+	add_cell(follower, "writes tracked", source, pfnmap_answer_name(answer));
 	igt_assert_eq(answer, follower->on_tracked);
 	follower->close();
 
@@ -224,7 +218,7 @@ static void test_tracked(const struct vpfn_follower *follower, struct vpfn_scene
 		pfnmap_store(target + at, at);
 	vpfn_follower_open(follower);
 	igt_assert_eq(follower->map(target, PFNMAP_TARGET_LEN, true), 0);
-	igt_assert_eq(vpfn_follower_check(follower, &scene->target, follower->free), 0);
+	igt_assert_eq(vpfn_follower_check(follower, &source->target, follower->free), 0);
 	follower->close();
 	munmap(map, view->bo.size);
 }
@@ -327,35 +321,32 @@ static void evict(const struct vpfn_bo *bo)
  * (type1): a kernel in which type1 no longer reaches the other client fails here, and this test is
  * then to be changed.
  */
-static void test_move(const struct vpfn_follower *follower, const struct vpfn_place *place)
+static void test_move(const struct vpfn_follower *follower, const struct pfnmap_source *source)
 {
+	const struct vpfn_view *view = vpfn_view_of(source);
+	uint64_t inside = vpfn_view_inside(view), at = follower->free + inside, pfn;
 	bool stale = follower->stale;
 	struct site own, other;
-	struct vpfn_view view;
-	uint64_t inside, at, pfn;
 
-	vpfn_view_open_in(&view, fd, place->level, place->placement);
-	inside = vpfn_view_inside(&view);
-	at = follower->free + inside;
-	site_init(&own, fd, &view.bo, inside);
+	site_init(&own, fd, &view->bo, inside);
 	site_fill(&own, VPFN_OWN);
 	vpfn_follower_open(follower);
-	igt_assert_eq(follower->map(view.map, view.bo.size, true), 0);
+	igt_assert_eq(follower->map(view->map, view->bo.size, true), 0);
 	igt_assert_eq(vpfn_follower_read(follower, at, VPFN_OWN), 0);
 	igt_assert_eq(vpfn_follower_write(follower, at, VPFN_WRITTEN), 0);
 	site_assert(&own, VPFN_WRITTEN);
 	site_fill(&own, VPFN_OWN);
-	pfn = pfn_of(fd, view.map + inside);
+	pfn = pfn_of(fd, view->map + inside);
 
-	evict(&view.bo);
-	vpfn_assert_level(fd, view.map + inside, VPFN_NONE);
-	site_open_at(&other, view.bo.size, pfn);
+	evict(&view->bo);
+	vpfn_assert_level(fd, view->map + inside, VPFN_NONE);
+	site_open_at(&other, view->bo.size, pfn);
 	site_fill(&other, VPFN_OTHER);
 
 	igt_assert_eq(vpfn_follower_read(follower, at, stale ? VPFN_OTHER : VPFN_OWN), 0);
 	igt_assert_eq(vpfn_follower_write(follower, at, VPFN_WRITTEN), 0);
 	site_assert(&other, stale ? VPFN_WRITTEN : VPFN_OTHER);
-	add_cell(follower, "moved", place, stale ? "reaches another client" : "works");
+	add_cell(follower, "moved", source, stale ? "reaches another client" : "works");
 
 	/* The engine brings the buffer back, to yet another place. */
 	site_assert(&own, stale ? VPFN_OWN : VPFN_WRITTEN);
@@ -367,9 +358,7 @@ static void test_move(const struct vpfn_follower *follower, const struct vpfn_pl
 	site_fini(&other);
 	close(other.fd);
 	site_fini(&own);
-	vpfn_view_check_at(&view, view.map, 0, inside);
-	vpfn_view_check_at(&view, view.map, inside + PFNMAP_TARGET_LEN, view.bo.size);
-	vpfn_view_close(&view);
+	assert_around(view);
 }
 
 /* A processor of a guest reads memory that is not there yet. */
@@ -451,9 +440,9 @@ static void test_signal(void)
 }
 
 /* What has been taken back from the card it cannot reach any more. */
-static void test_unmap(const struct vpfn_follower *follower, struct vpfn_scene *scene)
+static void test_unmap(const struct vpfn_follower *follower, const struct pfnmap_source *source)
 {
-	const struct vpfn_view *view = &scene->view;
+	const struct vpfn_view *view = vpfn_view_of(source);
 	uint64_t at = follower->free + vpfn_view_inside(view);
 	uint32_t crc;
 
@@ -461,11 +450,11 @@ static void test_unmap(const struct vpfn_follower *follower, struct vpfn_scene *
 	igt_assert_eq(vpfn_crc(fd, &view->bo, 0, 4, &crc), 0);
 	vpfn_follower_open(follower);
 	igt_assert_eq(follower->map(view->map, view->bo.size, true), 0);
-	igt_assert_eq(vpfn_follower_check(follower, &scene->target, at), 0);
+	igt_assert_eq(vpfn_follower_check(follower, &source->target, at), 0);
 	igt_assert_eq(vpfn_vfio_unmap(&vpfn_follower_vfio, follower->free, view->bo.size), 0);
 	igt_assert_eq(vpfn_follower_write(follower, at, VPFN_OWN), -EFAULT);
 	igt_assert_eq(vpfn_follower_read(follower, at, VPFN_WRITTEN), -EFAULT);
-	igt_assert_eq(pfnmap_target_check(&scene->target, VPFN_WRITTEN), 0);
+	igt_assert_eq(pfnmap_target_check(&source->target, VPFN_WRITTEN), 0);
 	follower->close();
 }
 
@@ -492,22 +481,22 @@ static void assert_memfd_works(void)
  * vfio-pci for the place, which knows its own dma-bufs alone. Before that it has pinned the
  * buffer, which has left device memory for it: iommufd is no PCI device, so no peer.
  */
-static void test_dma_buf_refused(struct vpfn_scene *scene)
+static void test_dma_buf_refused(const struct pfnmap_source *source)
 {
-	const struct vpfn_view *view = &scene->view;
+	const struct vpfn_view *view = vpfn_view_of(source);
 	uint32_t placement;
 	int dmabuf, answer;
 
 	vpfn_follower_open(&vpfn_iommufd);
 	assert_memfd_works();
-	igt_assert_eq(pfnmap_target_fill(&scene->target, VPFN_OWN), 0);
+	igt_assert_eq(pfnmap_target_fill(&source->target, VPFN_OWN), 0);
 	igt_assert_eq(vpfn_bo_export(fd, &view->bo, &dmabuf), 0);
 	answer = vpfn_vfio_map_file(&vpfn_follower_vfio, vpfn_iommufd.free, dmabuf, view->bo.size);
-	add_cell(&vpfn_iommufd, "dma-buf", scene->place, pfnmap_answer_name(answer));
+	add_cell(&vpfn_iommufd, "dma-buf", source, pfnmap_answer_name(answer));
 	igt_assert_eq(answer, -EOPNOTSUPP);
 	igt_assert_eq(vpfn_bo_placement(fd, &view->bo, &placement), 0);
 	igt_assert_eq(placement, DRM_VPFN_PLACEMENT_SYSTEM);
-	igt_assert_eq(pfnmap_target_check(&scene->target, VPFN_OWN), 0);
+	igt_assert_eq(pfnmap_target_check(&source->target, VPFN_OWN), 0);
 	assert_around(view);
 	close(dmabuf);
 	vpfn_iommufd.close();
@@ -543,11 +532,10 @@ static void places_subtest(const struct vpfn_follower *follower, int on_vram, in
 	igt_subtest_with_dynamic(follower->name) {
 		follower->require();
 		assert_ordinary(follower);
-		vpfn_stage_open(&stage, fd);
-		for_each_vpfn_place(place) {
-			igt_dynamic(place->name)
+		for_each_pfnmap_source(source) {
+			igt_dynamic(source->name)
 				test_place(follower, on_vram, on_system,
-					   vpfn_stage_scene(&stage, place));
+					   pfnmap_source_renew(source));
 		}
 	}
 }
@@ -555,18 +543,17 @@ static void places_subtest(const struct vpfn_follower *follower, int on_vram, in
 /* A test in each place that can be followed. */
 static void followed_subtest(const struct vpfn_follower *follower, const char *name,
 			     void (*run)(const struct vpfn_follower *follower,
-					 struct vpfn_scene *scene),
+					 const struct pfnmap_source *source),
 			     const char *describe)
 {
 	igt_describe(describe);
 	igt_subtest_with_dynamic_f("%s-%s", follower->name, name) {
 		follower->require();
-		vpfn_stage_open(&stage, fd);
-		for_each_vpfn_place(place) {
-			if (is_system(place) && follower->on_system)
+		for_each_pfnmap_source(source) {
+			if (vpfn_is_system(source) && follower->on_system)
 				continue;
-			igt_dynamic(place->name)
-				run(follower, vpfn_stage_scene(&stage, place));
+			igt_dynamic(source->name)
+				run(follower, pfnmap_source_renew(source));
 		}
 	}
 }
@@ -583,11 +570,11 @@ static void common_subtests(const struct vpfn_follower *follower)
 	igt_describe("The buffer moves, and another one gets its place: whom do accesses reach?");
 	igt_subtest_with_dynamic_f("%s-move", follower->name) {
 		follower->require();
-		for_each_vpfn_place(place) {
-			if (is_system(place))
+		for_each_pfnmap_source(source) {
+			if (vpfn_is_system(source))
 				continue;
-			igt_dynamic(place->name)
-				test_move(follower, place);
+			igt_dynamic(source->name)
+				test_move(follower, pfnmap_source_renew(source));
 		}
 	}
 }
@@ -607,10 +594,9 @@ static void vfio_subtests(void)
 	igt_describe("iommufd maps a memfd, and no dma-buf of a driver that may move it.");
 	igt_subtest_with_dynamic("iommufd-dma-buf") {
 		vpfn_iommufd.require();
-		vpfn_stage_open(&stage, fd);
-		for_each_vpfn_place(place) {
-			igt_dynamic(place->name)
-				test_dma_buf_refused(vpfn_stage_scene(&stage, place));
+		for_each_pfnmap_source(source) {
+			igt_dynamic(source->name)
+				test_dma_buf_refused(pfnmap_source_renew(source));
 		}
 	}
 
@@ -625,6 +611,7 @@ int igt_main()
 {
 	igt_fixture() {
 		fd = vpfn_require_device();
+		vpfn_places_add(fd);
 	}
 
 	places_subtest(&vpfn_kvm, 0, 0,

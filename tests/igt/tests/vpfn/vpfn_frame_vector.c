@@ -24,7 +24,7 @@
 #include "pfnmap/pfnmap_users.h"
 #include "pfnmap/pfnmap_video.h"
 #include "vpfn/vpfn_job.h"
-#include "vpfn/vpfn_stage.h"
+#include "vpfn/vpfn_source.h"
 
 IGT_TEST_DESCRIPTION("Frames of video in the mappings of a device: not by pages, but by dma-bufs.");
 
@@ -35,8 +35,9 @@ IGT_TEST_DESCRIPTION("Frames of video in the mappings of a device: not by pages,
 #define MAX_FRAMES	20
 #define STALE		0xc0
 
+static const struct pfnmap_group group = { .matrix = MATRIX, PFNMAP_FAMILIES(video) };
+
 static int fd = -1;
-static struct vpfn_stage stage;
 static struct vpfn_view vault;
 
 /* A buffer, its mapping by leaves of a size, and its dma-buf. */
@@ -347,10 +348,10 @@ int igt_main()
 {
 	igt_fixture() {
 		fd = vpfn_require_device();
+		vpfn_places_add(fd);
 	}
 
-	vpfn_families_subtests(MATRIX, &stage, &fd, pfnmap_video_families,
-			       pfnmap_video_family_count);
+	pfnmap_matrix_families(&group, 1);
 
 	igt_describe("A camera writes frames into shared buffers, by the CPU and by DMA.");
 	igt_subtest_with_dynamic("dmabuf-capture")

@@ -16,14 +16,19 @@
 #include "pfnmap/pfnmap_pins.h"
 #include "pfnmap/pfnmap_uring.h"
 #include "pfnmap/pfnmap_users.h"
-#include "vpfn/vpfn_stage.h"
+#include "vpfn/vpfn_source.h"
 
 IGT_TEST_DESCRIPTION("What consumers of pages get from a mapping.");
 
 #define MATRIX	"vpfn_gup"
 
+static const struct pfnmap_group groups[] = {
+	{ .matrix = MATRIX, PFNMAP_FAMILIES(gup) },
+	{ .matrix = MATRIX, PFNMAP_FAMILIES(page) },
+	{ .matrix = MATRIX, PFNMAP_FAMILIES(failure) },
+};
+
 static int fd = -1;
-static struct vpfn_stage stage;
 
 /*
  * By this count each family of users and each range is judged, beside the answers: a refusal that
@@ -223,7 +228,7 @@ static void assert_taken(const struct taker *taker, const char *how, const char 
 		     taken, expected);
 }
 
-/* A mapping of a scene's buffer, with ordinary memory below and above. */
+/* A mapping of a source's buffer, with ordinary memory below and above. */
 struct framed {
 	char *area;
 	size_t area_len;
@@ -268,39 +273,39 @@ static void assert_bytes(const char *addr, char byte)
 }
 
 /* The mapping is the second half: who writes, writes the first one alone. */
-static void run_into(const struct taker *taker, const struct vpfn_scene *scene,
+static void run_into(const struct taker *taker, const struct pfnmap_source *source,
 		     const struct framed *framed)
 {
-	assert_taken(taker, "into", scene->place->name, framed->map - HALF, taker->in_part);
+	assert_taken(taker, "into", source->name, framed->map - HALF, taker->in_part);
 	if (taker->take == take_by_writev)
 		assert_bytes(framed->map - HALF, WRITTEN);
-	vpfn_assert_level(fd, framed->map, scene->view.level);
+	vpfn_assert_level(fd, framed->map, vpfn_view_of(source)->level);
 }
 
 /* The mapping is the first half: no consumer gets to the second one. */
-static void run_out(const struct taker *taker, const struct vpfn_scene *scene,
+static void run_out(const struct taker *taker, const struct pfnmap_source *source,
 		    const struct framed *framed)
 {
 	char *end = framed->map + framed->len;
 
-	assert_taken(taker, "out of", scene->place->name, end - HALF, -EFAULT);
+	assert_taken(taker, "out of", source->name, end - HALF, -EFAULT);
 	assert_bytes(end, 0x0d);
-	vpfn_assert_level(fd, end - PFNMAP_PAGE, scene->view.level);
+	vpfn_assert_level(fd, end - PFNMAP_PAGE, vpfn_view_of(source)->level);
 }
 
-static void test_ranges(const struct vpfn_scene *scene,
-			void (*run)(const struct taker *taker, const struct vpfn_scene *scene,
+static void test_ranges(const struct pfnmap_source *source,
+			void (*run)(const struct taker *taker, const struct pfnmap_source *source,
 				    const struct framed *framed))
 {
 	struct framed framed;
 	long pins;
 
-	framed_open(&framed, &scene->view);
+	framed_open(&framed, vpfn_view_of(source));
 	pins = pfnmap_pins();
 	for (unsigned int i = 0; i < ARRAY_SIZE(takers); i++)
-		run(&takers[i], scene, &framed);
+		run(&takers[i], source, &framed);
 	igt_assert_eq(pfnmap_pins_returned(pins), 0);
-	vpfn_view_check_at(&scene->view, framed.map, 0, framed.len);
+	vpfn_view_check_at(vpfn_view_of(source), framed.map, 0, framed.len);
 	framed_close(&framed);
 }
 
@@ -321,7 +326,7 @@ static const struct {
 	const char *name;
 	const char *describe;
 	const char *how;
-	void (*run)(const struct taker *taker, const struct vpfn_scene *scene,
+	void (*run)(const struct taker *taker, const struct pfnmap_source *source,
 		    const struct framed *framed);
 } ranges[] = {
 	{ "range-into", "Of ordinary memory and then a mapping only the first is taken, or nothing.",
@@ -334,27 +339,23 @@ int igt_main()
 {
 	igt_fixture() {
 		fd = vpfn_require_device();
+		vpfn_places_add(fd);
 	}
 
 	igt_describe("The kernel's count of pinned pages sees those that are.");
 	igt_subtest("count")
 		test_count();
 
-	vpfn_families_subtests(MATRIX, &stage, &fd, pfnmap_gup_families, pfnmap_gup_family_count);
-	vpfn_families_subtests(MATRIX, &stage, &fd, pfnmap_page_families, pfnmap_page_family_count);
-	vpfn_families_subtests(MATRIX, &stage, &fd, pfnmap_failure_families,
-			       pfnmap_failure_family_count);
+	pfnmap_matrix_families(groups, ARRAY_SIZE(groups));
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(ranges); i++) {
 		igt_describe(ranges[i].describe);
 		igt_subtest_with_dynamic(ranges[i].name) {
 			igt_dynamic("ordinary")
 				test_ordinary_ranges(ranges[i].how);
-			vpfn_stage_open(&stage, fd);
-			for_each_vpfn_place(place) {
-				igt_dynamic(place->name)
-					test_ranges(vpfn_stage_scene(&stage, place),
-						    ranges[i].run);
+			for_each_pfnmap_source(source) {
+				igt_dynamic(source->name)
+					test_ranges(pfnmap_source_renew(source), ranges[i].run);
 			}
 		}
 	}

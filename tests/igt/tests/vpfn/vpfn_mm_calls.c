@@ -23,7 +23,7 @@
 #include "pfnmap/pfnmap_users.h"
 #include "pfnmap/pfnmap_vma.h"
 #include "vpfn/vpfn_card.h"
-#include "vpfn/vpfn_stage.h"
+#include "vpfn/vpfn_source.h"
 
 IGT_TEST_DESCRIPTION("The calls of mm and its files in /proc, on leaves of each size.");
 
@@ -31,13 +31,17 @@ IGT_TEST_DESCRIPTION("The calls of mm and its files in /proc, on leaves of each 
 #define LEN		PFNMAP_TARGET_LEN
 #define CORE_PATTERN	"/proc/sys/kernel/core_pattern"
 
-static int fd = -1;
-static struct vpfn_stage stage;
+static const struct pfnmap_group groups[] = {
+	{ .matrix = MATRIX, PFNMAP_FAMILIES(mm) },
+	{ .matrix = MATRIX, PFNMAP_FAMILIES(look) },
+};
 
-/* Another mapping of a scene's buffer, by leaves of the same size once it is touched. */
-static char *map_again(const struct vpfn_scene *scene, int flags)
+static int fd = -1;
+
+/* Another mapping of a source's buffer, by leaves of the same size once it is touched. */
+static char *map_again(const struct pfnmap_source *source, int flags)
 {
-	const struct vpfn_view *view = &scene->view;
+	const struct vpfn_view *view = vpfn_view_of(source);
 	void *map;
 
 	igt_assert_eq(pfnmap_map_at(fd, view->bo.offset, view->bo.size, NULL, flags, &map), 0);
@@ -115,17 +119,17 @@ static void assert_populates_ordinary(unsigned int i)
 	munmap(map, LEN);
 }
 
-static void assert_populates_nothing(unsigned int i, const struct vpfn_scene *scene)
+static void assert_populates_nothing(unsigned int i, const struct pfnmap_source *source)
 {
-	const struct vpfn_view *view = &scene->view;
+	const struct vpfn_view *view = vpfn_view_of(source);
 	long locked = pfnmap_locked_kib();
-	char *map = map_again(scene, populates[i].flags);
+	char *map = map_again(source, populates[i].flags);
 	int answer = populates[i].call(map, view->bo.size);
 
 	igt_assert_eq_u64(count_resident(map, view->bo.size), 0);
 	if (!answer)
 		answer = PFNMAP_IGNORED;
-	pfnmap_matrix_cell(MATRIX, populates[i].name, scene->place->name,
+	pfnmap_matrix_cell(MATRIX, populates[i].name, source->name,
 			   pfnmap_answer_name(answer));
 	igt_assert_f(answer == populates[i].on_special, "%s: %s\n", populates[i].name,
 		     pfnmap_answer_name(answer));
@@ -140,10 +144,10 @@ static void assert_populates_nothing(unsigned int i, const struct vpfn_scene *sc
 	munmap(map, view->bo.size);
 }
 
-static void test_populate(struct vpfn_scene *scene)
+static void test_populate(const struct pfnmap_source *source)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(populates); i++)
-		assert_populates_nothing(i, scene);
+		assert_populates_nothing(i, source);
 }
 
 static void control_populate(void)
@@ -175,11 +179,11 @@ static uint64_t count_mapped(const struct vpfn_view *view, char *map, uint64_t a
 	return n;
 }
 
-static void test_mincore(struct vpfn_scene *scene)
+static void test_mincore(const struct pfnmap_source *source)
 {
-	const struct vpfn_view *view = &scene->view;
+	const struct vpfn_view *view = vpfn_view_of(source);
 	uint64_t size = view->bo.size, at = vpfn_view_inside(view), n;
-	char *map = map_again(scene, 0);
+	char *map = map_again(source, 0);
 
 	igt_assert_eq_u64(count_resident(map, size), 0);
 	igt_assert_eq_u64(pfnmap_load(map + at), pfnmap_pattern_word(&view->pattern, at));
@@ -193,7 +197,7 @@ static void test_mincore(struct vpfn_scene *scene)
 	igt_assert_eq(munmap(map + at, LEN), 0);
 	igt_assert(mincore(map + at, LEN, (unsigned char[LEN / PFNMAP_PAGE]) {}) == -1);
 	igt_assert_eq(errno, ENOMEM);
-	pfnmap_matrix_cell(MATRIX, "mincore, one leaf touched", scene->place->name,
+	pfnmap_matrix_cell(MATRIX, "mincore, one leaf touched", source->name,
 			   vpfn_level_name(view->level));
 	munmap(map, size);
 }
@@ -230,9 +234,9 @@ static bool is_thp_eligible(const struct pfnmap_vma *vma)
 }
 
 /* So there is a mapping that is eligible, and gets leaves as its address and buffer allow. */
-static void check_thp_eligible(const struct vpfn_scene *scene)
+static void check_thp_eligible(const struct pfnmap_source *source)
 {
-	const struct vpfn_view *view = &scene->view;
+	const struct vpfn_view *view = vpfn_view_of(source);
 	uint64_t size = view->bo.size, at = vpfn_view_inside(view), align = PFNMAP_1G;
 	struct vpfn_span span = { .to = size };
 	struct pfnmap_vma vma;
@@ -249,16 +253,16 @@ static void check_thp_eligible(const struct vpfn_scene *scene)
 	igt_assert_eq(pfnmap_vma_read(map, &vma), 0);
 	igt_assert_eq(vma.thp_eligible, 1);
 	pfnmap_matrix_cell(MATRIX, "THPeligible in smaps, mapped in line with the offset",
-			   scene->place->name, "1");
+			   source->name, "1");
 	munmap(area, size + align);
 }
 
-static void test_smaps(struct vpfn_scene *scene)
+static void test_smaps(const struct pfnmap_source *source)
 {
-	const struct vpfn_view *view = &scene->view;
+	const struct vpfn_view *view = vpfn_view_of(source);
 	struct pfnmap_vma vma;
 
-	igt_assert_eq(pfnmap_vma_read(scene->target.addr, &vma), 0);
+	igt_assert_eq(pfnmap_vma_read(source->target.addr, &vma), 0);
 	igt_assert_eq_u64(vma.start, (uintptr_t)view->map);
 	igt_assert_eq_u64(vma.end, vma.start + view->bo.size);
 	igt_assert_eq_u64(vma.offset, view->bo.offset);
@@ -269,7 +273,7 @@ static void test_smaps(struct vpfn_scene *scene)
 		igt_assert_f(pfnmap_vma_has(&vma, usual_flags[i]), "%s: %s\n", usual_flags[i],
 			     vma.flags);
 	igt_assert(!pfnmap_vma_has(&vma, "mm") && !pfnmap_vma_has(&vma, "lo"));
-	pfnmap_matrix_cell(MATRIX, "VmFlags in smaps", scene->place->name, "pf io de dd");
+	pfnmap_matrix_cell(MATRIX, "VmFlags in smaps", source->name, "pf io de dd");
 
 	igt_assert_eq(vma.rss, 0);
 	igt_assert_eq(vma.pss, 0);
@@ -278,12 +282,12 @@ static void test_smaps(struct vpfn_scene *scene)
 	igt_assert_eq(vma.kernel_page, 4);
 	igt_assert_eq(vma.mmu_page, 4);
 	igt_assert_eq(vma.thp_eligible, is_thp_eligible(&vma));
-	pfnmap_matrix_cell(MATRIX, "THPeligible in smaps", scene->place->name,
+	pfnmap_matrix_cell(MATRIX, "THPeligible in smaps", source->name,
 			   vma.thp_eligible ? "1" : "0");
 
-	check_thp_eligible(scene);
+	check_thp_eligible(source);
 	vpfn_view_check(view);
-	vpfn_assert_level(fd, scene->target.addr, view->level);
+	vpfn_assert_level(fd, source->target.addr, view->level);
 }
 
 static void control_smaps(void)
@@ -391,23 +395,23 @@ static const struct {
 	{ "leaf after mbind MPOL_MF_STRICT", walk_mbind, true },
 };
 
-static void test_walk(struct vpfn_scene *scene)
+static void test_walk(const struct pfnmap_source *source)
 {
-	const struct vpfn_view *view = &scene->view;
+	const struct vpfn_view *view = vpfn_view_of(source);
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(walks); i++) {
 		bool gone = walks[i].splits_pud && view->level == VPFN_PUD;
 		struct vpfn_leaf leaf;
 
 		walks[i].walk(view->map, view->bo.size);
-		igt_assert_eq(vpfn_leaf_from_driver(fd, scene->target.addr, &leaf), 0);
-		pfnmap_matrix_cell(MATRIX, walks[i].name, scene->place->name,
+		igt_assert_eq(vpfn_leaf_from_driver(fd, source->target.addr, &leaf), 0);
+		pfnmap_matrix_cell(MATRIX, walks[i].name, source->name,
 				   leaf.level == VPFN_NONE ? "gone until touched" :
 				 vpfn_level_name(leaf.level));
 		igt_assert_f(leaf.level == (gone ? VPFN_NONE : view->level), "%s: %s\n",
 			     walks[i].name, vpfn_level_name(leaf.level));
-		pfnmap_load(scene->target.addr);
-		vpfn_assert_level(fd, scene->target.addr, view->level);
+		pfnmap_load(source->target.addr);
+		vpfn_assert_level(fd, source->target.addr, view->level);
 	}
 	vpfn_view_check(view);
 }
@@ -464,8 +468,8 @@ static int prepare_thp(const struct thp *thp, void *map, size_t size)
 /* In a child: the level of the leaf that the first touch gets. */
 static int first_leaf(const struct pfnmap_target *target, const void *arg)
 {
-	const struct vpfn_scene *scene = target->data;
-	const struct vpfn_view *view = &scene->view;
+	const struct pfnmap_source *source = target->data;
+	const struct vpfn_view *view = vpfn_view_of(source);
 	uint64_t at = vpfn_view_inside(view);
 	struct vpfn_leaf leaf;
 	void *map;
@@ -501,20 +505,20 @@ static int first_huge(const struct pfnmap_target *target, const void *arg)
 	return pfnmap_vma_read(area, &vma) ?: vma.anon_huge > 0;
 }
 
-static void test_thp(struct vpfn_scene *scene)
+static void test_thp(const struct pfnmap_source *source)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(thps); i++) {
-		enum vpfn_level expected = thps[i].huge ? scene->place->level : VPFN_PTE;
-		int level = pfnmap_target_in_child(&scene->target, first_leaf, &thps[i]);
+		enum vpfn_level expected = thps[i].huge ? vpfn_view_of(source)->level : VPFN_PTE;
+		int level = pfnmap_target_in_child(&source->target, first_leaf, &thps[i]);
 
 		igt_assert_f(level >= 0, "%s: %s\n", thps[i].name, pfnmap_answer_name(level));
-		pfnmap_matrix_cell(MATRIX, thps[i].name, scene->place->name,
+		pfnmap_matrix_cell(MATRIX, thps[i].name, source->name,
 				   vpfn_level_name(level));
 		igt_assert_f(level == (int)expected, "%s: a %s\n", thps[i].name,
 			     vpfn_level_name(level));
-		igt_assert_eq(pfnmap_target_kept(&scene->target), 0);
+		igt_assert_eq(pfnmap_target_kept(&source->target), 0);
 	}
-	vpfn_view_check(&scene->view);
+	vpfn_view_check(vpfn_view_of(source));
 }
 
 #define THP_ENABLED	"/sys/kernel/mm/transparent_hugepage/enabled"
@@ -678,18 +682,18 @@ static int open_core(void)
 	return core;
 }
 
-static void test_core_dump(struct vpfn_scene *scene)
+static void test_core_dump(const struct pfnmap_source *source)
 {
-	const struct vpfn_view *view = &scene->view;
+	const struct vpfn_view *view = vpfn_view_of(source);
 	int core = open_core();
-	Elf64_Phdr segment = find_segment(core, scene->target.addr);
+	Elf64_Phdr segment = find_segment(core, source->target.addr);
 
 	close(core);
 	igt_assert_eq_u64(segment.p_vaddr, (uintptr_t)view->map);
 	igt_assert_eq_u64(segment.p_memsz, view->bo.size);
 	igt_assert_eq_u64(segment.p_filesz, 0);
-	pfnmap_matrix_cell(MATRIX, "core dump", scene->place->name, "0 bytes");
-	igt_assert_eq(pfnmap_target_kept(&scene->target), 0);
+	pfnmap_matrix_cell(MATRIX, "core dump", source->name, "0 bytes");
+	igt_assert_eq(pfnmap_target_kept(&source->target), 0);
 	vpfn_view_check(view);
 }
 
@@ -703,7 +707,7 @@ static const struct {
 	const char *name;
 	const char *describe;
 	void (*control)(void);
-	void (*run)(struct vpfn_scene *scene);
+	void (*run)(const struct pfnmap_source *source);
 } tests[] = {
 	{ "populate", "What populates other mappings populates none of this kind.",
 	  control_populate, test_populate },
@@ -723,10 +727,10 @@ int igt_main()
 {
 	igt_fixture() {
 		fd = vpfn_require_device();
+		vpfn_places_add(fd);
 	}
 
-	vpfn_families_subtests(MATRIX, &stage, &fd, pfnmap_mm_families, pfnmap_mm_family_count);
-	vpfn_families_subtests(MATRIX, &stage, &fd, pfnmap_look_families, pfnmap_look_family_count);
+	pfnmap_matrix_families(groups, ARRAY_SIZE(groups));
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(tests); i++) {
 		igt_describe(tests[i].describe);
@@ -735,10 +739,9 @@ int igt_main()
 				igt_dynamic("ordinary")
 					tests[i].control();
 			}
-			vpfn_stage_open(&stage, fd);
-			for_each_vpfn_place(place) {
-				igt_dynamic(place->name)
-					tests[i].run(vpfn_stage_scene(&stage, place));
+			for_each_pfnmap_source(source) {
+				igt_dynamic(source->name)
+					tests[i].run(pfnmap_source_renew(source));
 			}
 		}
 	}

@@ -6,30 +6,32 @@
 #include <unistd.h>
 
 #include "igt.h"
+#include "pfnmap/pfnmap_matrix.h"
 #include "pfnmap/pfnmap_users.h"
-#include "vpfn/vpfn_stage.h"
+#include "vpfn/vpfn_source.h"
 
 IGT_TEST_DESCRIPTION("What consumers in other subsystems return for a mapping.");
 
 #define MATRIX	"vpfn_subsystems"
 
-static int fd = -1;
-static struct vpfn_stage stage;
+static const struct pfnmap_group groups[] = {
+	{ .matrix = MATRIX, PFNMAP_FAMILIES(command) },
+	{ .matrix = MATRIX, PFNMAP_FAMILIES(fuse) },
+	{ .matrix = MATRIX, PFNMAP_FAMILIES(net) },
+	{ .matrix = MATRIX, PFNMAP_FAMILIES(trace) },
+};
 
 int igt_main()
 {
+	static int fd = -1;
+
 	igt_fixture() {
 		fd = vpfn_require_device();
+		vpfn_places_add(fd);
 	}
 
-	vpfn_families_subtests(MATRIX, &stage, &fd, pfnmap_command_families,
-			       pfnmap_command_family_count);
-	vpfn_families_subtests(MATRIX, &stage, &fd, pfnmap_fuse_families, pfnmap_fuse_family_count);
-	vpfn_families_subtests(MATRIX, &stage, &fd, pfnmap_net_families, pfnmap_net_family_count);
-	vpfn_families_subtests(MATRIX, &stage, &fd, pfnmap_trace_families,
-			       pfnmap_trace_family_count);
+	pfnmap_matrix_families(groups, ARRAY_SIZE(groups));
 
-	igt_fixture() {
+	igt_fixture()
 		close(fd);
-	}
 }
