@@ -18,18 +18,15 @@
 #include <sys/personality.h>
 #include <unistd.h>
 
-#include "pfnmap/pfnmap_consumer.h"
 #include "pfnmap/pfnmap_disk.h"
 #include "pfnmap/pfnmap_pattern.h"
+#include "pfnmap/pfnmap_users.h"
 #include "vpfn/vpfn_bo.h"
 #include "vpfn/vpfn_leaf.h"
 #include "vpfn/vpfn_witness.h"
 
 #define VRAM_BAR	2
 #define WIDTH		88
-
-/* What a consumer gets: enough for a small frame of video. */
-#define CONSUMER_LEN	(256 * 1024ul)
 
 /* What the host looks at. */
 #define WITNESS_LEN	(1024 * 1024ul)
@@ -72,11 +69,6 @@ static char *map_at_limit(const struct vpfn_bo *bo, enum vpfn_level limit)
 	check(vpfn_limit_set(limit), "set the module parameter largest_leaf");
 	check(vpfn_bo_map(fd, bo, &map), "map a buffer");
 	return map;
-}
-
-static const char *errno_name(int err)
-{
-	return err ? strerrorname_np(-err) ?: "?" : "works";
 }
 
 static enum vpfn_level level_at(const void *addr)
@@ -179,41 +171,85 @@ static const struct vpfn_bo *bo_of(enum vpfn_level level)
 	return level == VPFN_PUD ? &bo_1g : &bo_2m;
 }
 
-#define MAX_CONSUMERS	16
+/* Some of the users that the tests ask, and what the table calls them. */
+static const struct {
+	const char *name;
+	const char *user;
+} consumers[] = {
+	{ "O_DIRECT write", "write" },
+	{ "O_DIRECT read", "read" },
+	{ "process_vm_readv", "process_vm_readv, remote side" },
+	{ "vmsplice", "vmsplice to a pipe" },
+	{ "vivid USERPTR", "vivid-capture" },
+	{ "buffered write", "buffered-write" },
+};
 
 struct answers {
-	int on[VPFN_PUD + 1][MAX_CONSUMERS];	/* VPFN_NONE: ordinary memory */
+	int on[VPFN_PUD + 1][ARRAY_SIZE(consumers)];	/* VPFN_NONE: ordinary memory */
 	bool kept[VPFN_PUD + 1];
 };
 
-static void ask(const struct pfnmap_consumer_env *env, void *addr, int answers[MAX_CONSUMERS])
+static const struct pfnmap_user *find_in(const struct pfnmap_user users[], size_t count,
+					 const char *name)
 {
-	for (size_t i = 0; i < pfnmap_consumer_count; i++)
-		answers[i] = pfnmap_consumers[i].run(env, addr, CONSUMER_LEN);
+	for (size_t i = 0; i < count; i++) {
+		if (!strcmp(users[i].name, name))
+			return &users[i];
+	}
+	return NULL;
 }
 
-/* What the consumers refuse they must not have touched, neither leaf nor contents. */
-static void ask_at_level(const struct pfnmap_consumer_env *env, enum vpfn_level level,
-			 struct answers *answers)
+static const struct pfnmap_user *find_user(const char *name)
+{
+	const struct pfnmap_user *user = find_in(pfnmap_io_users, pfnmap_io_user_count, name);
+
+	for (size_t i = 0; i < pfnmap_gup_family_count && !user; i++)
+		user = find_in(pfnmap_gup_families[i].users, pfnmap_gup_families[i].count, name);
+	for (size_t i = 0; i < pfnmap_video_family_count && !user; i++)
+		user = find_in(pfnmap_video_families[i].users, pfnmap_video_families[i].count,
+			       name);
+	return user;
+}
+
+/* What the consumers refuse they must not have touched. */
+static void ask(const struct pfnmap_target *target, int answers[])
+{
+	bool filled = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(consumers); i++) {
+		const struct pfnmap_user *user = find_user(consumers[i].user);
+		int err = user ? pfnmap_user_ask(user, target, &filled, &answers[i]) : -ENOENT;
+
+		if (err)
+			answers[i] = err;
+	}
+}
+
+/* Leaf and contents around are the same afterwards. */
+static void ask_at_level(enum vpfn_level level, struct answers *answers)
 {
 	const struct vpfn_bo *bo = bo_of(level);
 	struct pfnmap_pattern pattern = { .seed = level, .size = bo->size };
-	char *map = map_at_limit(bo, level), *middle = map + bo->size / 2;
+	uint64_t middle = bo->size / 2, after = middle + PFNMAP_TARGET_LEN;
+	char *map = map_at_limit(bo, level);
+	struct pfnmap_target target;
 
 	pfnmap_pattern_fill(&pattern, map, 0, bo->size);
-	ask(env, middle, answers->on[level]);
-	answers->kept[level] = level_at(middle) == level &&
-			       pfnmap_pattern_check(&pattern, map, 0, bo->size) == bo->size;
+	pfnmap_target_at(map + middle, &target);
+	ask(&target, answers->on[level]);
+	answers->kept[level] = level_at(map + middle) == level &&
+			       pfnmap_pattern_check(&pattern, map, 0, middle) == middle &&
+			       pfnmap_pattern_check(&pattern, map, after, bo->size) == bo->size;
 	munmap(map, bo->size);
 }
 
-static void ask_ordinary_memory(const struct pfnmap_consumer_env *env, struct answers *answers)
+static void ask_ordinary_memory(struct answers *answers)
 {
-	void *memory = pfnmap_anonymous(CONSUMER_LEN);
+	struct pfnmap_target target;
 
-	check(memory ? 0 : -ENOMEM, "allocate memory");
-	ask(env, memory, answers->on[VPFN_NONE]);
-	munmap(memory, CONSUMER_LEN);
+	check(pfnmap_target_anonymous(&target), "allocate memory");
+	ask(&target, answers->on[VPFN_NONE]);
+	pfnmap_target_free(&target);
 }
 
 static void show_consumer(const struct answers *answers, size_t i)
@@ -221,11 +257,13 @@ static void show_consumer(const struct answers *answers, size_t i)
 	bool right = !answers->on[VPFN_NONE][i];
 
 	for_each_vpfn_level(level)
-		right &= answers->on[level][i] == pfnmap_consumers[i].answer_on_pfnmap;
+		right &= answers->on[level][i] == find_user(consumers[i].user)->on_special;
 
-	row(right, "%-22s %-10s %-10s %-10s %s", pfnmap_consumers[i].name,
-	    errno_name(answers->on[VPFN_PTE][i]), errno_name(answers->on[VPFN_PMD][i]),
-	    errno_name(answers->on[VPFN_PUD][i]), errno_name(answers->on[VPFN_NONE][i]));
+	row(right, "%-22s %-10s %-10s %-10s %s", consumers[i].name,
+	    pfnmap_answer_name(answers->on[VPFN_PTE][i]),
+	    pfnmap_answer_name(answers->on[VPFN_PMD][i]),
+	    pfnmap_answer_name(answers->on[VPFN_PUD][i]),
+	    pfnmap_answer_name(answers->on[VPFN_NONE][i]));
 }
 
 static const char *kept(bool is_kept)
@@ -236,22 +274,15 @@ static const char *kept(bool is_kept)
 static void show_consumers(void)
 {
 	static struct answers answers;
-	struct pfnmap_consumer_env env = {
-		.buffered_fd = memfd_create("vpfn-demo", MFD_CLOEXEC),
-		.vivid_fd = pfnmap_vivid_open(),
-	};
 
-	env.direct_fd = open(disk.device, O_RDWR | O_DIRECT | O_CLOEXEC);
-	ask_ordinary_memory(&env, &answers);
+	check(pfnmap_io_set_file(disk.device), "open the disk");
+	ask_ordinary_memory(&answers);
 	for_each_vpfn_level(level)
-		ask_at_level(&env, level, &answers);
-	close(env.direct_fd);
-	close(env.buffered_fd);
-	close(env.vivid_fd);
+		ask_at_level(level, &answers);
 
 	printf("\n2. What do consumers of user memory return for the mapping?\n");
 	printf("   %-22s %-10s %-10s %-10s %s\n", "", "pte", "pmd", "pud", "ordinary memory");
-	for (size_t i = 0; i < pfnmap_consumer_count; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(consumers); i++)
 		show_consumer(&answers, i);
 	row(answers.kept[VPFN_PTE] && answers.kept[VPFN_PMD] && answers.kept[VPFN_PUD],
 	    "%-22s %-10s %-10s %-10s", "leaf and bytes after", kept(answers.kept[VPFN_PTE]),

@@ -18,7 +18,8 @@
 #include <xf86drm.h>
 
 #include "igt.h"
-#include "pfnmap/pfnmap_consumer.h"
+#include "pfnmap/pfnmap_base.h"
+#include "pfnmap/pfnmap_direct.h"
 #include "pfnmap/pfnmap_disk.h"
 #include "pfnmap/pfnmap_pattern.h"
 #include "vpfn/vpfn_bo.h"

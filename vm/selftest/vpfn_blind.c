@@ -58,9 +58,7 @@ static int poke_meant(const struct pfnmap_target *target, const void *bytes)
 
 static int ask(const struct pfnmap_target *target, const void *arg)
 {
-	const struct pfnmap_user *user = arg;
-
-	return user->run ? user->run(target) : user->call(target, user->arg);
+	return pfnmap_user_call(arg, target);
 }
 
 /* A consumer that goes on as if it had worked may crash, so a child calls it. */

@@ -62,6 +62,20 @@ int pfnmap_map_at(int fd, uint64_t offset, uint64_t len, void *addr, int flags, 
 }
 
 /**
+ * pfnmap_anonymous:
+ * @len: bytes of ordinary memory
+ *
+ * Returns: its page-aligned address, zeroed and present; NULL if there is no memory.
+ */
+void *pfnmap_anonymous(size_t len)
+{
+	void *memory = mmap(NULL, len, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+/**
  * pfnmap_reserve:
  * @len: bytes to reserve
  * @align: alignment of the area, a power of two
@@ -85,6 +99,20 @@ int pfnmap_reserve(uint64_t len, uint64_t align, void **area)
 	munmap(whole + head + len, align - head);
 	*area = whole + head;
 	return 0;
+}
+
+/**
+ * pfnmap_moved:
+ * @n: what a call that moves bytes has returned
+ * @len: how many it should move
+ *
+ * Returns: 0, its negative errno, or -ENODATA if it has moved another number.
+ */
+int pfnmap_moved(ssize_t n, size_t len)
+{
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len ? 0 : -ENODATA;
 }
 
 /**

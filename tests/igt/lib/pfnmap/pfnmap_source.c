@@ -108,25 +108,18 @@ int pfnmap_source_use_twin(struct pfnmap_source *source, int file, uint64_t offs
 	return 0;
 }
 
-static int moved(ssize_t n)
-{
-	if (n < 0)
-		return -errno;
-	return n == PFNMAP_TARGET_LEN ? 0 : -ENODATA;
-}
-
 static int peek_file(const struct pfnmap_target *target, void *bytes)
 {
 	const struct pfnmap_source *source = target->data;
 
-	return moved(pread(source->file, bytes, PFNMAP_TARGET_LEN, source->offset));
+	return pfnmap_moved(pread(source->file, bytes, PFNMAP_TARGET_LEN, source->offset), PFNMAP_TARGET_LEN);
 }
 
 static int poke_file(const struct pfnmap_target *target, const void *bytes)
 {
 	const struct pfnmap_source *source = target->data;
 
-	return moved(pwrite(source->file, bytes, PFNMAP_TARGET_LEN, source->offset));
+	return pfnmap_moved(pwrite(source->file, bytes, PFNMAP_TARGET_LEN, source->offset), PFNMAP_TARGET_LEN);
 }
 
 /**

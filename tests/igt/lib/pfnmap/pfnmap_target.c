@@ -11,40 +11,49 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "pfnmap/pfnmap_consumer.h"
+#include "pfnmap/pfnmap_base.h"
 #include "pfnmap/pfnmap_pattern.h"
 #include "pfnmap/pfnmap_target.h"
 
 /* What no consumer writes: whatever it does to a target, it does not leave this. */
 #define UNTOUCHED	0x7a26e7
 
-/* Ordinary memory is seen by a debugger's way, which does not use the process's entries. */
-static int peek_anonymous(const struct pfnmap_target *target, void *bytes)
+/* A debugger's way, which does not use the process's entries. */
+static int peek_memory(const struct pfnmap_target *target, void *bytes)
 {
 	return pfnmap_proc_mem(target->addr, bytes, PFNMAP_TARGET_LEN, false);
 }
 
-static int poke_anonymous(const struct pfnmap_target *target, const void *bytes)
+static int poke_memory(const struct pfnmap_target *target, const void *bytes)
 {
 	return pfnmap_proc_mem(target->addr, (void *)bytes, PFNMAP_TARGET_LEN, true);
 }
 
 /* Shared memory has a file. */
-static int moved(ssize_t n)
-{
-	if (n < 0)
-		return -errno;
-	return n == PFNMAP_TARGET_LEN ? 0 : -ENODATA;
-}
-
 static int peek_shared(const struct pfnmap_target *target, void *bytes)
 {
-	return moved(pread(*(int *)target->data, bytes, PFNMAP_TARGET_LEN, 0));
+	return pfnmap_moved(pread(*(int *)target->data, bytes, PFNMAP_TARGET_LEN, 0), PFNMAP_TARGET_LEN);
 }
 
 static int poke_shared(const struct pfnmap_target *target, const void *bytes)
 {
-	return moved(pwrite(*(int *)target->data, bytes, PFNMAP_TARGET_LEN, 0));
+	return pfnmap_moved(pwrite(*(int *)target->data, bytes, PFNMAP_TARGET_LEN, 0), PFNMAP_TARGET_LEN);
+}
+
+/**
+ * pfnmap_target_at:
+ * @addr: address of PFNMAP_TARGET_LEN bytes that a debugger can access
+ * @target: the target there
+ */
+void pfnmap_target_at(char *addr, struct pfnmap_target *target)
+{
+	*target = (struct pfnmap_target) {
+		.addr = addr,
+		.peek = peek_memory,
+		.poke = poke_memory,
+		.map = addr,
+		.map_len = PFNMAP_TARGET_LEN,
+	};
 }
 
 /**
@@ -55,17 +64,8 @@ static int poke_shared(const struct pfnmap_target *target, const void *bytes)
  */
 int pfnmap_target_anonymous(struct pfnmap_target *target)
 {
-	*target = (struct pfnmap_target) {
-		.addr = pfnmap_anonymous(PFNMAP_TARGET_LEN),
-		.peek = peek_anonymous,
-		.poke = poke_anonymous,
-	};
-	if (!target->addr)
-		return -ENOMEM;
-
-	target->map = target->addr;
-	target->map_len = PFNMAP_TARGET_LEN;
-	return 0;
+	pfnmap_target_at(pfnmap_anonymous(PFNMAP_TARGET_LEN), target);
+	return target->addr ? 0 : -ENOMEM;
 }
 
 static int map_shared(int file, struct pfnmap_target *target)
@@ -248,6 +248,21 @@ int pfnmap_target_in_child(const struct pfnmap_target *target,
 }
 
 /**
+ * pfnmap_user_call:
+ * @user: who is called
+ * @target: the target
+ *
+ * Returns: the answer, without a look at what a refusal has left.
+ */
+int pfnmap_user_call(const struct pfnmap_user *user, const struct pfnmap_target *target)
+{
+	if (user->run)
+		return user->run(target);
+	return user->in_child ? pfnmap_target_in_child(target, user->call, user->arg) :
+				user->call(target, user->arg);
+}
+
+/**
  * pfnmap_user_ask:
  * @user: who is asked
  * @target: the target
@@ -268,7 +283,7 @@ int pfnmap_user_ask(const struct pfnmap_user *user, const struct pfnmap_target *
 	if (err)
 		return err;
 
-	*answer = user->run ? user->run(target) : user->call(target, user->arg);
+	*answer = pfnmap_user_call(user, target);
 	err = *answer ? pfnmap_target_check(target, UNTOUCHED) : 0;
 	*filled = *answer && !err;
 	return err;

@@ -58,8 +58,9 @@ enum pfnmap_answer {
  * @run: does it to the whole target; returns its result. Where it claims success, the bytes that
  *	should have moved have been compared, those of the target by pfnmap_target_check() or
  *	pfnmap_target_matches(); -EBADMSG if they are wrong, -ENODEV if the kernel lacks it
- * @call: as @run, for users that differ in @arg alone, which it gets
+ * @call: as @run, for users that differ in @arg alone, which it gets, or that a child does
  * @arg: for @call
+ * @in_child: a child calls @call: the caller could not take back what it does to its mapping
  * @needs: kernel options without which there is no such user; NULL if it is always there
  */
 struct pfnmap_user {
@@ -70,6 +71,7 @@ struct pfnmap_user {
 	int (*run)(const struct pfnmap_target *target);
 	int (*call)(const struct pfnmap_target *target, const void *arg);
 	const void *arg;
+	bool in_child;
 	const char *needs;
 };
 
@@ -87,6 +89,11 @@ struct pfnmap_user_family {
 	size_t count;
 };
 
+#define PFNMAP_FAMILY(name_, describe_, users_)					\
+	{ .name = (name_), .describe = (describe_), .users = (users_),		\
+	  .count = sizeof(users_) / sizeof((users_)[0]) }
+
+void pfnmap_target_at(char *addr, struct pfnmap_target *target);
 int pfnmap_target_anonymous(struct pfnmap_target *target);
 int pfnmap_target_shared(struct pfnmap_target *target);
 int pfnmap_target_ordinary(const struct pfnmap_user *user, struct pfnmap_target *target);
@@ -105,6 +112,7 @@ int pfnmap_target_in_child(const struct pfnmap_target *target,
 			   int (*call)(const struct pfnmap_target *target, const void *arg),
 			   const void *arg);
 
+int pfnmap_user_call(const struct pfnmap_user *user, const struct pfnmap_target *target);
 int pfnmap_user_ask(const struct pfnmap_user *user, const struct pfnmap_target *target,
 		    bool *filled, int *answer);
 const char *pfnmap_answer_name(int answer);

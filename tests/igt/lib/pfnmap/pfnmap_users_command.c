@@ -27,7 +27,6 @@
 #include <unistd.h>
 
 #include "pfnmap/pfnmap_base.h"
-#include "pfnmap/pfnmap_consumer.h"
 #include "pfnmap/pfnmap_disk.h"
 #include "pfnmap/pfnmap_users.h"
 
@@ -445,14 +444,11 @@ static const struct pfnmap_user share_users[] = {
 	FILE_9P("9p without a cache, write", true, 0),
 };
 
-#define FAMILY(name_, describe_, users_)						\
-	{ .name = (name_), .describe = (describe_), .users = (users_),			\
-	  .count = ARRAY_SIZE(users_) }
-
 const struct pfnmap_user_family pfnmap_command_families[] = {
-	FAMILY("scsi", "SCSI commands and atomic writes refuse, unless sg copies.", scsi_users),
-	FAMILY("nvme", "NVMe commands by ioctl and io_uring refuse.", nvme_users),
-	FAMILY("9p", "9p refuses to read and write without a copy.", share_users),
+	PFNMAP_FAMILY("scsi", "SCSI commands and atomic writes refuse, unless sg copies.",
+		      scsi_users),
+	PFNMAP_FAMILY("nvme", "NVMe commands by ioctl and io_uring refuse.", nvme_users),
+	PFNMAP_FAMILY("9p", "9p refuses to read and write without a copy.", share_users),
 };
 
 const size_t pfnmap_command_family_count = ARRAY_SIZE(pfnmap_command_families);

@@ -22,7 +22,6 @@
 #include <unistd.h>
 
 #include "pfnmap/pfnmap_base.h"
-#include "pfnmap/pfnmap_consumer.h"
 #include "pfnmap/pfnmap_disk.h"
 #include "pfnmap/pfnmap_users.h"
 
@@ -324,8 +323,7 @@ static const struct pfnmap_user fuse_users[] = {
 };
 
 const struct pfnmap_user_family pfnmap_fuse_families[] = {
-	{ .name = "fuse", .describe = "FUSE refuses memory of the client and of the server.",
-	  .users = fuse_users, .count = ARRAY_SIZE(fuse_users) },
+	PFNMAP_FAMILY("fuse", "FUSE refuses memory of the client and of the server.", fuse_users),
 };
 
 const size_t pfnmap_fuse_family_count = ARRAY_SIZE(pfnmap_fuse_families);

@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 #include "pfnmap/pfnmap_base.h"
-#include "pfnmap/pfnmap_consumer.h"
 #include "pfnmap/pfnmap_pins.h"
 #include "pfnmap/pfnmap_uring.h"
 #include "pfnmap/pfnmap_users.h"
@@ -30,13 +29,6 @@
 
 /* What is written to a target. */
 #define SEED	0x6b9
-
-static int moved(ssize_t n)
-{
-	if (n < 0)
-		return -errno;
-	return n == LEN ? 0 : -ENODATA;
-}
 
 /*
  * gup_test: the kernel says how far it came and not why it stopped, and no byte moves: a range that
@@ -181,7 +173,7 @@ static int read_remote(const struct pfnmap_target *target)
 
 	if (!bytes)
 		return -ENOMEM;
-	err = moved(transfer_from_remote(&local, &remote)) ?: pfnmap_target_matches(target, bytes);
+	err = pfnmap_moved(transfer_from_remote(&local, &remote), LEN) ?: pfnmap_target_matches(target, bytes);
 	munmap(bytes, LEN);
 	return err;
 }
@@ -194,7 +186,7 @@ static int write_remote(const struct pfnmap_target *target)
 
 	if (!bytes)
 		return -ENOMEM;
-	err = moved(transfer_to_remote(&local, &remote)) ?: pfnmap_target_check(target, SEED);
+	err = pfnmap_moved(transfer_to_remote(&local, &remote), LEN) ?: pfnmap_target_check(target, SEED);
 	munmap(bytes, LEN);
 	return err;
 }
@@ -207,7 +199,7 @@ static int read_to_local(const struct pfnmap_target *target)
 
 	if (!bytes)
 		return -ENOMEM;
-	err = moved(transfer_from_remote(&local, &remote)) ?: pfnmap_target_check(target, SEED);
+	err = pfnmap_moved(transfer_from_remote(&local, &remote), LEN) ?: pfnmap_target_check(target, SEED);
 	munmap(bytes, LEN);
 	return err;
 }
@@ -220,7 +212,7 @@ static int write_from_local(const struct pfnmap_target *target)
 
 	if (!bytes)
 		return -ENOMEM;
-	err = moved(transfer_to_remote(&local, &remote)) ?: pfnmap_target_matches(target, bytes);
+	err = pfnmap_moved(transfer_to_remote(&local, &remote), LEN) ?: pfnmap_target_matches(target, bytes);
 	munmap(bytes, LEN);
 	return err;
 }
@@ -238,8 +230,8 @@ static int splice_out(int reader, int writer, const struct pfnmap_target *target
 	struct iovec iov = { target->addr, LEN };
 	uint64_t bytes[WORDS];
 
-	return moved(vmsplice(writer, &iov, 1, SPLICE_F_NONBLOCK)) ?:
-	       moved(read(reader, bytes, LEN)) ?: pfnmap_target_matches(target, bytes);
+	return pfnmap_moved(vmsplice(writer, &iov, 1, SPLICE_F_NONBLOCK), LEN) ?:
+	       pfnmap_moved(read(reader, bytes, LEN), LEN) ?: pfnmap_target_matches(target, bytes);
 }
 
 static int splice_in(int reader, int writer, const struct pfnmap_target *target)
@@ -248,8 +240,8 @@ static int splice_in(int reader, int writer, const struct pfnmap_target *target)
 	uint64_t bytes[WORDS];
 
 	pfnmap_target_pattern(SEED, bytes);
-	return moved(write(writer, bytes, LEN)) ?:
-	       moved(vmsplice(reader, &iov, 1, SPLICE_F_NONBLOCK)) ?:
+	return pfnmap_moved(write(writer, bytes, LEN), LEN) ?:
+	       pfnmap_moved(vmsplice(reader, &iov, 1, SPLICE_F_NONBLOCK), LEN) ?:
 	       pfnmap_target_check(target, SEED);
 }
 
@@ -311,7 +303,7 @@ static int read_fixed(const struct fixed *fixed)
 	uint64_t bytes[WORDS];
 
 	pfnmap_target_pattern(SEED, bytes);
-	return moved(pwrite(fixed->file, bytes, LEN, 0)) ?:
+	return pfnmap_moved(pwrite(fixed->file, bytes, LEN, 0), LEN) ?:
 	       run_fixed(fixed, IORING_OP_READ_FIXED) ?: pfnmap_target_check(fixed->target, SEED);
 }
 
@@ -320,7 +312,7 @@ static int write_fixed(const struct fixed *fixed)
 	uint64_t bytes[WORDS];
 
 	return run_fixed(fixed, IORING_OP_WRITE_FIXED) ?:
-	       moved(pread(fixed->file, bytes, LEN, 0)) ?:
+	       pfnmap_moved(pread(fixed->file, bytes, LEN, 0), LEN) ?:
 	       pfnmap_target_matches(fixed->target, bytes);
 }
 
@@ -422,7 +414,7 @@ static int read_mem(pid_t pid, const struct pfnmap_target *target)
 
 	if (file < 0)
 		return file;
-	err = moved(pread(file, bytes, LEN, (uintptr_t)target->addr)) ?:
+	err = pfnmap_moved(pread(file, bytes, LEN, (uintptr_t)target->addr), LEN) ?:
 	      pfnmap_target_matches(target, bytes);
 	close(file);
 	return err;
@@ -436,7 +428,7 @@ static int write_mem(pid_t pid, const struct pfnmap_target *target)
 	if (file < 0)
 		return file;
 	pfnmap_target_pattern(SEED, bytes);
-	err = moved(pwrite(file, bytes, LEN, (uintptr_t)target->addr)) ?:
+	err = pfnmap_moved(pwrite(file, bytes, LEN, (uintptr_t)target->addr), LEN) ?:
 	      pfnmap_target_check(target, SEED);
 	close(file);
 	return err;
@@ -500,19 +492,17 @@ static const struct pfnmap_user debugger_users[] = {
 	{ .name = "write to /proc/pid/mem", .run = proc_mem_write, SHARED },
 };
 
-#define FAMILY(name_, describe_, users_)						\
-	{ .name = (name_), .describe = (describe_), .users = (users_),			\
-	  .count = ARRAY_SIZE(users_) }
-
 const struct pfnmap_user_family pfnmap_gup_families[] = {
-	FAMILY("gup-test", "get_user_pages() and its kin get no page.", gup_test_users),
-	{ .name = "gup-dump", .describe = "Nor is there one that the kernel could show in its log.",
-	  .users = gup_dump_users, .count = ARRAY_SIZE(gup_dump_users) },
-	FAMILY("process-vm", "process_vm_readv() and process_vm_writev() refuse a remote side.",
-	       process_vm_users),
-	FAMILY("vmsplice", "vmsplice() refuses to take pages, and takes bytes.", vmsplice_users),
-	FAMILY("io-uring", "io_uring registers no buffer.", uring_users),
-	FAMILY("debugger", "Debuggers read and write all bytes.", debugger_users),
+	PFNMAP_FAMILY("gup-test", "get_user_pages() and its kin get no page.", gup_test_users),
+	PFNMAP_FAMILY("gup-dump", "Nor is there one that the kernel could show in its log.",
+		      gup_dump_users),
+	PFNMAP_FAMILY("process-vm",
+		      "process_vm_readv() and process_vm_writev() refuse a remote side.",
+		      process_vm_users),
+	PFNMAP_FAMILY("vmsplice", "vmsplice() refuses to take pages, and takes bytes.",
+		      vmsplice_users),
+	PFNMAP_FAMILY("io-uring", "io_uring registers no buffer.", uring_users),
+	PFNMAP_FAMILY("debugger", "Debuggers read and write all bytes.", debugger_users),
 };
 
 const size_t pfnmap_gup_family_count = ARRAY_SIZE(pfnmap_gup_families);

@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #include "pfnmap/pfnmap_base.h"
-#include "pfnmap/pfnmap_consumer.h"
+#include "pfnmap/pfnmap_direct.h"
 #include "pfnmap/pfnmap_pattern.h"
 #include "pfnmap/pfnmap_uring.h"
 #include "pfnmap/pfnmap_users.h"

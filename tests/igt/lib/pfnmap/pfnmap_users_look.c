@@ -125,16 +125,6 @@ static int read_numa_maps(const struct pfnmap_target *target, const void *arg)
 	return err;
 }
 
-static int ask_smaps(const struct pfnmap_target *target)
-{
-	return pfnmap_target_in_child(target, read_smaps, NULL);
-}
-
-static int ask_numa_maps(const struct pfnmap_target *target)
-{
-	return pfnmap_target_in_child(target, read_numa_maps, NULL);
-}
-
 /* Writes to clear_refs: what has been touched, or written, from now on? */
 static int clear(const char *what)
 {
@@ -224,16 +214,6 @@ static int forget_accesses(const struct pfnmap_target *target, const void *arg)
 	if (err || !referenced)
 		return err ?: PFNMAP_UNSEEN;
 	return vma.referenced + (long)LEN / 1024 <= referenced ? 0 : -EPROTO;
-}
-
-static int ask_soft_dirty(const struct pfnmap_target *target)
-{
-	return pfnmap_target_in_child(target, track_writes, NULL);
-}
-
-static int ask_referenced(const struct pfnmap_target *target)
-{
-	return pfnmap_target_in_child(target, forget_accesses, NULL);
 }
 
 /* userfaultfd: vma_can_userfault() refuses VM_SPECIAL, whatever the mode */
@@ -385,16 +365,18 @@ static int scan_writes(const struct pfnmap_target *target, const void *arg)
 	.needs = "CONFIG_PTE_MARKER_UFFD_WP", .call = scan_writes,	\
 	.arg = &(const struct scan) { how, PAGE_IS_WRITTEN }
 
+#define CHILD(call_)	.call = call_, .in_child = true
+
 static const struct pfnmap_user proc_users[] = {
 	{ .name = "mincore", .run = ask_mincore },
 	{ .name = "/proc/pid/pagemap", .on_special = PFNMAP_UNSEEN, .run = ask_pagemap },
 	{ .name = "PAGEMAP_SCAN", .on_special = PFNMAP_UNSEEN, .call = scan_pages,
 	  .arg = &(const struct scan) { 0, PAGE_IS_PRESENT } },
-	{ .name = "/proc/pid/smaps", .on_special = PFNMAP_UNSEEN, .run = ask_smaps },
-	{ .name = "/proc/pid/numa_maps", .on_special = PFNMAP_UNSEEN, .run = ask_numa_maps },
-	{ .name = "/proc/pid/clear_refs 1", .on_special = PFNMAP_UNSEEN, .run = ask_referenced },
+	{ .name = "/proc/pid/smaps", .on_special = PFNMAP_UNSEEN, CHILD(read_smaps) },
+	{ .name = "/proc/pid/numa_maps", .on_special = PFNMAP_UNSEEN, CHILD(read_numa_maps) },
+	{ .name = "/proc/pid/clear_refs 1", .on_special = PFNMAP_UNSEEN, CHILD(forget_accesses) },
 	{ .name = "/proc/pid/clear_refs 4", .on_special = PFNMAP_UNSEEN,
-	  .needs = "CONFIG_MEM_SOFT_DIRTY", .run = ask_soft_dirty },
+	  .needs = "CONFIG_MEM_SOFT_DIRTY", CHILD(track_writes) },
 };
 
 static const struct pfnmap_user userfaultfd_users[] = {
@@ -423,12 +405,12 @@ static const struct pfnmap_user write_tracking_users[] = {
 };
 
 const struct pfnmap_user_family pfnmap_look_families[] = {
-	{ .name = "proc", .describe = "Who looks at a mapping sees no pages there, but for mincore().",
-	  .users = proc_users, .count = ARRAY_SIZE(proc_users) },
-	{ .name = "userfaultfd", .describe = "No faults are given to user space, and no pages moved.",
-	  .users = userfaultfd_users, .count = ARRAY_SIZE(userfaultfd_users) },
-	{ .name = "write-tracking", .describe = "No writes are tracked for PAGEMAP_SCAN.",
-	  .users = write_tracking_users, .count = ARRAY_SIZE(write_tracking_users) },
+	PFNMAP_FAMILY("proc", "Who looks at a mapping sees no pages there, but for mincore().",
+		      proc_users),
+	PFNMAP_FAMILY("userfaultfd", "No faults are given to user space, and no pages moved.",
+		      userfaultfd_users),
+	PFNMAP_FAMILY("write-tracking", "No writes are tracked for PAGEMAP_SCAN.",
+		      write_tracking_users),
 };
 
 const size_t pfnmap_look_family_count = ARRAY_SIZE(pfnmap_look_families);

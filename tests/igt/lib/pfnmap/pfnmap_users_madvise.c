@@ -245,15 +245,10 @@ static int advise_both(const struct pfnmap_target *target, const void *arg)
 	return flag == advised->set ? 0 : PFNMAP_IGNORED;
 }
 
-static int advise_mapping(const struct pfnmap_target *target, const void *arg)
-{
-	return pfnmap_target_in_child(target, advise_both, arg);
-}
-
 #define ADVICE(how, effect)						\
 	.arg = &(const struct advice) { how, effect }
 #define FLAG(how, which, set, opposite)					\
-	.call = advise_mapping,						\
+	.call = advise_both, .in_child = true,				\
 	.arg = &(const struct advised_flag) { how, which, set, opposite }
 #define SETS(how, which, opposite)	FLAG(how, which, true, opposite)
 #define CLEARS(how, which, opposite)	FLAG(how, which, false, opposite)

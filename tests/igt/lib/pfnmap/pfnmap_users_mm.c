@@ -106,13 +106,9 @@ static int lock_target(const struct pfnmap_target *target, const void *arg)
 	return pfnmap_target_matches(target, before) ?: locked ? 0 : PFNMAP_IGNORED;
 }
 
-static int lock_in_child(const struct pfnmap_target *target, const void *arg)
-{
-	return pfnmap_target_in_child(target, lock_target, arg);
-}
-
 #define LOCK(how...)							\
-	.on_special = PFNMAP_IGNORED, .call = lock_in_child, .arg = &(const struct lock) { how }
+	.on_special = PFNMAP_IGNORED, .call = lock_target, .in_child = true,	\
+	.arg = &(const struct lock) { how }
 
 static const struct pfnmap_user lock_users[] = {
 	{ .name = "mlock", LOCK(lock_now, NULL, "lo", true) },
@@ -186,11 +182,6 @@ static int bind_both(const struct pfnmap_target *target, const void *arg)
 	       pfnmap_target_matches(target, before);
 }
 
-static int bind_target(const struct pfnmap_target *target, const void *arg)
-{
-	return pfnmap_target_in_child(target, bind_both, arg);
-}
-
 /* Without a policy there is nothing that a home could be set in. */
 static int set_home(const struct pfnmap_target *target, const void *arg)
 {
@@ -208,11 +199,6 @@ static int set_home(const struct pfnmap_target *target, const void *arg)
 	       check_mode(target, MPOL_BIND) ?: pfnmap_target_matches(target, before);
 }
 
-static int set_home_in_child(const struct pfnmap_target *target)
-{
-	return pfnmap_target_in_child(target, set_home, NULL);
-}
-
 /* Where is the page? lookup_node() asks get_user_pages_fast(). */
 static int get_node(const struct pfnmap_target *target)
 {
@@ -224,7 +210,8 @@ static int get_node(const struct pfnmap_target *target)
 }
 
 #define BIND(mode, flags)						\
-	.call = bind_target, .arg = &(const struct policy) { mode, flags }
+	.call = bind_both, .in_child = true,				\
+	.arg = &(const struct policy) { mode, flags }
 
 static const struct pfnmap_user policy_users[] = {
 	{ .name = "mbind MPOL_DEFAULT", BIND(MPOL_DEFAULT, 0) },
@@ -239,7 +226,7 @@ static const struct pfnmap_user policy_users[] = {
 	{ .name = "mbind MPOL_MF_MOVE_ALL", BIND(MPOL_BIND, MPOL_MF_MOVE_ALL) },
 	{ .name = "mbind MPOL_MF_MOVE | MPOL_MF_STRICT",
 	  BIND(MPOL_BIND, MPOL_MF_MOVE | MPOL_MF_STRICT) },
-	{ .name = "set_mempolicy_home_node", .run = set_home_in_child },
+	{ .name = "set_mempolicy_home_node", .call = set_home, .in_child = true },
 	{ .name = "get_mempolicy MPOL_F_NODE | MPOL_F_ADDR", .on_special = -EFAULT,
 	  .run = get_node },
 };
@@ -401,11 +388,6 @@ static int remap_pages(const struct pfnmap_target *target, const void *arg)
 	return pfnmap_target_matches(target, before);
 }
 
-static int remap_in_child(const struct pfnmap_target *target)
-{
-	return pfnmap_target_in_child(target, remap_pages, NULL);
-}
-
 static const struct pfnmap_user file_users[] = {
 	{ .name = "msync MS_ASYNC", SYNC(MS_ASYNC) },
 	{ .name = "msync MS_INVALIDATE", SYNC(MS_INVALIDATE) },
@@ -415,7 +397,7 @@ static const struct pfnmap_user file_users[] = {
 	{ .name = "msync MS_SYNC | MS_INVALIDATE", .on_special = -EINVAL,
 	  SYNC(MS_SYNC | MS_INVALIDATE) },
 	{ .name = "remap_file_pages", .on_special = -EINVAL, .ordinary = pfnmap_target_shared,
-	  .run = remap_in_child },
+	  .call = remap_pages, .in_child = true },
 };
 
 /* pkey_mprotect(): the key is in the entry, and the CPU looks at it whatever the entry maps */
@@ -527,23 +509,23 @@ static const struct pfnmap_user key_users[] = {
 	{ .name = "pkey_mprotect PKEY_DISABLE_WRITE", KEY(PKEY_DISABLE_WRITE, PFNMAP_WRITE) },
 };
 
-#define FAMILY(family, what, members)					\
-	{ .name = family, .describe = what, .users = members, .count = ARRAY_SIZE(members) }
-
 const struct pfnmap_user_family pfnmap_mm_families[] = {
-	FAMILY("madvise", "Each advice has its answer, and leaves bytes and leaves alone.",
-	       pfnmap_madvise_users),
-	FAMILY("process-madvise", "So has advice by process_madvise(), for oneself and for others.",
-	       pfnmap_process_madvise_users),
-	FAMILY("mlock", "mlock() and its like succeed and lock nothing.", lock_users),
-	FAMILY("mempolicy", "Policies for memory are kept with the mapping, and move nothing.",
-	       policy_users),
-	FAMILY("mseal", "What is sealed can be used, but neither unmapped nor changed.",
-	       seal_users),
+	PFNMAP_FAMILY("madvise", "Each advice has its answer, and leaves bytes and leaves alone.",
+		      pfnmap_madvise_users),
+	PFNMAP_FAMILY("process-madvise",
+		      "So has advice by process_madvise(), for oneself and for others.",
+		      pfnmap_process_madvise_users),
+	PFNMAP_FAMILY("mlock", "mlock() and its like succeed and lock nothing.", lock_users),
+	PFNMAP_FAMILY("mempolicy",
+		      "Policies for memory are kept with the mapping, and move nothing.",
+		      policy_users),
+	PFNMAP_FAMILY("mseal", "What is sealed can be used, but neither unmapped nor changed.",
+		      seal_users),
 	{ .name = "file", .describe = "Calls that ask the file of the mapping: it is a device's.",
 	  .users = file_users,
 	  .count = ARRAY_SIZE(file_users) },
-	FAMILY("pkey", "A key that forbids access does so on leaves of any size.", key_users),
+	PFNMAP_FAMILY("pkey", "A key that forbids access does so on leaves of any size.",
+		      key_users),
 };
 
 const size_t pfnmap_mm_family_count = ARRAY_SIZE(pfnmap_mm_families);

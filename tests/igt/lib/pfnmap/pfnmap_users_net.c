@@ -22,20 +22,12 @@
 #include <unistd.h>
 
 #include "pfnmap/pfnmap_base.h"
-#include "pfnmap/pfnmap_consumer.h"
 #include "pfnmap/pfnmap_users.h"
 
 #define LEN	PFNMAP_TARGET_LEN
 #define WORDS	(LEN / sizeof(uint64_t))
 #define SEED	0x50c4e7
 #define DIGEST	32
-
-static int moved(ssize_t n, size_t len)
-{
-	if (n < 0)
-		return -errno;
-	return n == (ssize_t)len ? 0 : -ENODATA;
-}
 
 /*
  * By default the kernel offers few ciphers, and not the one that changes nothing: the list is
@@ -73,7 +65,7 @@ static int open_algorithm(const char *type, const char *name)
 
 static int give_by_send(int op, const void *bytes)
 {
-	return moved(send(op, bytes, LEN, 0), LEN);
+	return pfnmap_moved(send(op, bytes, LEN, 0), LEN);
 }
 
 /* The pipe holds a copy, of which the socket takes the pages. */
@@ -83,8 +75,8 @@ static int give_by_pipe(int op, const void *bytes)
 
 	if (pipe2(ends, O_CLOEXEC))
 		return -errno;
-	err = moved(write(ends[1], bytes, LEN), LEN) ?:
-	      moved(splice(ends[0], NULL, op, NULL, LEN, 0), LEN);
+	err = pfnmap_moved(write(ends[1], bytes, LEN), LEN) ?:
+	      pfnmap_moved(splice(ends[0], NULL, op, NULL, LEN, 0), LEN);
 	close(ends[0]);
 	close(ends[1]);
 	return err;
@@ -97,7 +89,7 @@ static int digest_of(const void *bytes, int (*give)(int op, const void *bytes),
 
 	if (op < 0)
 		return op;
-	err = give(op, bytes) ?: moved(recv(op, digest, DIGEST, 0), DIGEST);
+	err = give(op, bytes) ?: pfnmap_moved(recv(op, digest, DIGEST, 0), DIGEST);
 	close(op);
 	return err;
 }
@@ -148,7 +140,7 @@ static int encrypt(const void *from, void *to)
 	header->cmsg_type = ALG_SET_OP;
 	header->cmsg_len = CMSG_LEN(sizeof(direction));
 	memcpy(CMSG_DATA(header), &direction, sizeof(direction));
-	err = moved(sendmsg(op, &message, 0), LEN) ?: moved(recv(op, to, LEN, 0), LEN);
+	err = pfnmap_moved(sendmsg(op, &message, 0), LEN) ?: pfnmap_moved(recv(op, to, LEN, 0), LEN);
 	close(op);
 	return err;
 }
@@ -237,8 +229,8 @@ static int fill_wire(const struct wire *wire)
 	uint64_t bytes[WORDS];
 
 	pfnmap_target_pattern(SEED, bytes);
-	return moved(send(wire->sender, bytes, LEN, 0), LEN) ?:
-	       moved(recv(wire->receiver, bytes, LEN, MSG_PEEK | MSG_WAITALL), LEN);
+	return pfnmap_moved(send(wire->sender, bytes, LEN, 0), LEN) ?:
+	       pfnmap_moved(recv(wire->receiver, bytes, LEN, MSG_PEEK | MSG_WAITALL), LEN);
 }
 
 /* @copy: memory for bytes that cannot be mapped; NULL for none */
@@ -318,15 +310,12 @@ static const struct pfnmap_user tcp_users[] = {
 	{ .name = "TCP_ZEROCOPY_RECEIVE, copy", .run = zerocopy_copy, .needs = "CONFIG_INET" },
 };
 
-#define FAMILY(name_, describe_, users_)						\
-	{ .name = (name_), .describe = (describe_), .users = (users_),			\
-	  .count = ARRAY_SIZE(users_) }
-
 const struct pfnmap_user_family pfnmap_net_families[] = {
-	FAMILY("crypto", "AF_ALG refuses where it takes pages, and works where it copies.",
-	       crypto_users),
-	FAMILY("tcp-receive", "TCP maps pages over no mapping but its own, and copies to any.",
-	       tcp_users),
+	PFNMAP_FAMILY("crypto", "AF_ALG refuses where it takes pages, and works where it copies.",
+		      crypto_users),
+	PFNMAP_FAMILY("tcp-receive",
+		      "TCP maps pages over no mapping but its own, and copies to any.",
+		      tcp_users),
 	{ .name = "vhost", .describe = "vhost reads and writes a guest's memory in each mapping.",
 	  .users = &pfnmap_vhost_user, .count = 1 },
 };

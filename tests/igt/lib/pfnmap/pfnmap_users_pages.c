@@ -31,9 +31,9 @@
 #include <unistd.h>
 
 #include "pfnmap/pfnmap_base.h"
-#include "pfnmap/pfnmap_consumer.h"
 #include "pfnmap/pfnmap_pattern.h"
 #include "pfnmap/pfnmap_users.h"
+#include "pfnmap/pfnmap_vma.h"
 
 #define LEN	PFNMAP_TARGET_LEN
 #define PAGES	(LEN / PFNMAP_PAGE)
@@ -45,13 +45,6 @@
 
 /* Nothing here takes so long, on whatever machine: who waits it out hangs. */
 #define HANG_SECONDS	60
-
-static int moved(ssize_t n)
-{
-	if (n < 0)
-		return -errno;
-	return n == LEN ? 0 : -ENODATA;
-}
 
 /* The first word of the target is the futex. Only the address is the key of a private one. */
 static long futex(const struct pfnmap_target *target, int op, uint32_t value,
@@ -256,8 +249,8 @@ static int transmit(const struct wire *wire, const struct pfnmap_target *target)
 {
 	uint64_t bytes[WORDS];
 
-	return moved(send(wire->from, target->addr, LEN, MSG_ZEROCOPY)) ?:
-	       moved(recv(wire->to, bytes, LEN, MSG_WAITALL)) ?: wait_for_report(wire->from) ?:
+	return pfnmap_moved(send(wire->from, target->addr, LEN, MSG_ZEROCOPY), LEN) ?:
+	       pfnmap_moved(recv(wire->to, bytes, LEN, MSG_WAITALL), LEN) ?: wait_for_report(wire->from) ?:
 	       pfnmap_target_matches(target, bytes);
 }
 
@@ -434,20 +427,6 @@ static const struct pfnmap_user ksm_users[] = {
 	{ .name = "KSM", .on_special = PFNMAP_IGNORED, .run = ksm, .needs = "CONFIG_KSM" },
 };
 
-/* Which page frame is behind an address? */
-static int frame_of(const void *addr, uint64_t *frame)
-{
-	int file = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (file < 0)
-		return -errno;
-	n = pread(file, frame, sizeof(*frame), (uintptr_t)addr / PFNMAP_PAGE * sizeof(*frame));
-	close(file);
-	*frame &= (1ull << 55) - 1;
-	return n == sizeof(*frame) ? 0 : -ENODATA;
-}
-
 /* One answer for all pages, or something unexpected. */
 static int common_status(const int status[PAGES])
 {
@@ -559,13 +538,13 @@ static int retire(const struct pfnmap_target *target, const void *arg)
 	(void)arg;
 	pfnmap_store(target->addr, pfnmap_load(target->addr));
 	memcpy(bytes, target->addr, LEN);
-	err = frame_of(target->addr, &before);
+	err = pfnmap_frame_of(target->addr, &before);
 	if (err)
 		return err;
 	if (madvise(target->addr, PFNMAP_PAGE, MADV_SOFT_OFFLINE))
 		return -errno;
 
-	err = frame_of(target->addr, &after) ?: pfnmap_target_matches(target, bytes);
+	err = pfnmap_frame_of(target->addr, &after) ?: pfnmap_target_matches(target, bytes);
 	if (err)
 		return err;
 	return before && after && before != after ? 0 : -EPROTO;
@@ -598,23 +577,20 @@ static const struct pfnmap_user failure_users[] = {
 	  .needs = "CONFIG_MEMORY_FAILURE" },
 };
 
-#define FAMILY(name_, describe_, users_)						\
-	{ .name = (name_), .describe = (describe_), .users = (users_),			\
-	  .count = ARRAY_SIZE(users_) }
-
 const struct pfnmap_user_family pfnmap_page_families[] = {
-	FAMILY("futex", "A private futex works, one that processes share does not.", futex_users),
-	FAMILY("zerocopy", "A socket refuses to send without a copy.", zerocopy_users),
-	FAMILY("ksm", "KSM merges no page.", ksm_users),
-	FAMILY("move-pages", "move_pages() neither finds nor moves a page.", move_users),
+	PFNMAP_FAMILY("futex", "A private futex works, one that processes share does not.",
+		      futex_users),
+	PFNMAP_FAMILY("zerocopy", "A socket refuses to send without a copy.", zerocopy_users),
+	PFNMAP_FAMILY("ksm", "KSM merges no page.", ksm_users),
+	PFNMAP_FAMILY("move-pages", "move_pages() neither finds nor moves a page.", move_users),
 };
 
 const size_t pfnmap_page_family_count = ARRAY_SIZE(pfnmap_page_families);
 
 const struct pfnmap_user_family pfnmap_failure_families[] = {
-	{ .name = "memory-failure",
-	  .describe = "A failure of memory is injected into no page that a special entry maps.",
-	  .users = failure_users, .count = ARRAY_SIZE(failure_users) },
+	PFNMAP_FAMILY("memory-failure",
+		      "A failure of memory is injected into no page that a special entry maps.",
+		      failure_users),
 };
 
 const size_t pfnmap_failure_family_count = ARRAY_SIZE(pfnmap_failure_families);

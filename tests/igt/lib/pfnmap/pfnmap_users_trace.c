@@ -20,9 +20,9 @@
 #include <unistd.h>
 
 #include "pfnmap/pfnmap_base.h"
-#include "pfnmap/pfnmap_consumer.h"
 #include "pfnmap/pfnmap_pattern.h"
 #include "pfnmap/pfnmap_users.h"
+#include "pfnmap/pfnmap_vma.h"
 
 #define LEN	PFNMAP_TARGET_LEN
 #define HALF	(LEN / 2)
@@ -71,24 +71,11 @@ static int sample_load(const void *addr, struct sample *sample)
 	return 0;
 }
 
-static int frame_of(const void *addr, uint64_t *frame)
-{
-	int file = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (file < 0)
-		return -errno;
-	n = pread(file, frame, sizeof(*frame), (uintptr_t)addr / PFNMAP_PAGE * sizeof(*frame));
-	close(file);
-	*frame &= (1ull << 55) - 1;
-	return n == sizeof(*frame) ? 0 : -ENODATA;
-}
-
 static int data_address(const struct pfnmap_target *target)
 {
 	struct sample sample = {};
 	uint64_t frame;
-	int err = sample_load(target->addr, &sample) ?: frame_of(target->addr, &frame);
+	int err = sample_load(target->addr, &sample) ?: pfnmap_frame_of(target->addr, &frame);
 
 	if (err)
 		return err;
@@ -141,13 +128,9 @@ static const struct pfnmap_user within_users[] = {
 	{ .name = "process_vm_writev, both sides", .on_special = -EFAULT, .run = write_within },
 };
 
-#define FAMILY(name_, describe_, users_)						\
-	{ .name = (name_), .describe = (describe_), .users = (users_),			\
-	  .count = ARRAY_SIZE(users_) }
-
 const struct pfnmap_user_family pfnmap_trace_families[] = {
-	FAMILY("perf", "perf sees the size of a leaf, and no page.", perf_users),
-	FAMILY("process-vm-both", "A copy inside of the mapping is refused.", within_users),
+	PFNMAP_FAMILY("perf", "perf sees the size of a leaf, and no page.", perf_users),
+	PFNMAP_FAMILY("process-vm-both", "A copy inside of the mapping is refused.", within_users),
 };
 
 const size_t pfnmap_trace_family_count = ARRAY_SIZE(pfnmap_trace_families);

@@ -22,7 +22,6 @@
 #include <unistd.h>
 
 #include "pfnmap/pfnmap_base.h"
-#include "pfnmap/pfnmap_consumer.h"
 #include "pfnmap/pfnmap_disk.h"
 #include "pfnmap/pfnmap_users.h"
 

@@ -13,7 +13,6 @@
 #include <sys/mman.h>
 
 #include "pfnmap/pfnmap_base.h"
-#include "pfnmap/pfnmap_consumer.h"
 #include "pfnmap/pfnmap_pins.h"
 #include "pfnmap/pfnmap_users.h"
 #include "pfnmap/pfnmap_video.h"
@@ -285,12 +284,12 @@ static const struct pfnmap_user vim2m_users[] = {
 };
 
 const struct pfnmap_user_family pfnmap_video_families[] = {
-	{ .name = "userptr-vivid",
-	  .describe = "A camera and a display do not get the pages, and work with others at once.",
-	  .users = vivid_users, .count = ARRAY_SIZE(vivid_users) },
-	{ .name = "userptr-vim2m",
-	  .describe = "A device that turns pictures gets the pages at neither end.",
-	  .users = vim2m_users, .count = ARRAY_SIZE(vim2m_users) },
+	PFNMAP_FAMILY("userptr-vivid",
+		      "A camera and a display do not get the pages, and work with others at once.",
+		      vivid_users),
+	PFNMAP_FAMILY("userptr-vim2m",
+		      "A device that turns pictures gets the pages at neither end.",
+		      vim2m_users),
 };
 
 const size_t pfnmap_video_family_count = ARRAY_SIZE(pfnmap_video_families);

@@ -3,10 +3,12 @@
  * What does the kernel say about the mapping of an address?
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pfnmap/pfnmap_base.h"
 #include "pfnmap/pfnmap_vma.h"
@@ -129,4 +131,25 @@ long pfnmap_locked_kib(void)
 		;
 	fclose(file);
 	return kib;
+}
+
+/**
+ * pfnmap_frame_of:
+ * @addr: an address of ordinary memory
+ * @frame: where the number of its page frame goes
+ *
+ * Returns: 0 or a negative errno.
+ */
+int pfnmap_frame_of(const void *addr, uint64_t *frame)
+{
+	int file = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), err;
+
+	if (file < 0)
+		return -errno;
+
+	err = pfnmap_moved(pread(file, frame, sizeof(*frame),
+				 (uintptr_t)addr / PFNMAP_PAGE * sizeof(*frame)), sizeof(*frame));
+	close(file);
+	*frame &= (1ull << 55) - 1;
+	return err;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What does the kernel say about the mapping of an address? A part of /proc/self/smaps.
+ * What does the kernel say about the mapping of an address? A part of /proc/self/smaps and pagemap.
  *
- * A read of that file makes the kernel walk the page tables of each mapping, which splits
+ * A read of smaps makes the kernel walk the page tables of each mapping, which splits
  * leaves of 1 GiB: the next touch puts them back.
  *
  * No function here knows IGT.
@@ -33,5 +33,6 @@ bool pfnmap_vma_has(const struct pfnmap_vma *vma, const char *flag);
 int pfnmap_vma_flag(const void *addr, const char *flag);
 
 long pfnmap_locked_kib(void);
+int pfnmap_frame_of(const void *addr, uint64_t *frame);
 
 #endif

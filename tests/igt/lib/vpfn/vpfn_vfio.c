@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "pfnmap/pfnmap_consumer.h"
+#include "pfnmap/pfnmap_base.h"
 #include "pfnmap/pfnmap_disk.h"
 #include "vpfn/vpfn_bo.h"
 #include "vpfn/vpfn_card.h"

@@ -161,7 +161,7 @@ void vpfn_assert_page_table_growth(long kib, uint64_t size, enum vpfn_level limi
  *
  * Maps a buffer by leaves of @level and writes a new pattern through them. The number of faults
  * has to agree with the driver's file about the level, and the first time the size of the page
- * tables, too. vpfn_views_open() has the page-table dump agree as well.
+ * tables, too.
  */
 void vpfn_view_open(struct vpfn_view *view, int fd, enum vpfn_level level)
 {
@@ -239,47 +239,6 @@ void vpfn_assert_dump_agrees(const struct vpfn_view *const views[], unsigned int
 	igt_assert_eq(vpfn_leaves_from_ptdump(2 * count, addrs, leaves), 0);
 	for (unsigned int i = 0; i < 2 * count; i++)
 		igt_assert_eq(leaves[i].level, views[i / 2]->level);
-}
-
-/**
- * vpfn_views_open:
- * @views: a view for each level; what of them is still open is closed
- * @fd: DRM file descriptor
- *
- * As vpfn_view_open() for each. The first time the page-table dump, which takes long, has to agree
- * about all. vpfn_view_renew() makes one of them the current one.
- */
-void vpfn_views_open(struct vpfn_views *views, int fd)
-{
-	const struct vpfn_view *list[ARRAY_SIZE(views->of)];
-	unsigned int n = 0;
-
-	for_each_vpfn_level(level) {
-		struct vpfn_view *view = &views->of[level];
-
-		if (view->map)
-			vpfn_view_close(view);
-		vpfn_view_open(view, fd, level);
-		list[n++] = view;
-	}
-	if (!views->dumped)
-		vpfn_assert_dump_agrees(list, n);
-	views->dumped = true;
-}
-
-/**
- * vpfn_view_renew:
- * @view: a view that was opened before others
- *
- * Makes its level the largest for new leaves again, and its pattern that of the buffer, which
- * several views share.
- */
-void vpfn_view_renew(struct vpfn_view *view)
-{
-	igt_assert_eq(vpfn_limit_set(view->level), 0);
-	vpfn_view_refill(view);
-	vpfn_assert_level(view->fd, view->map, view->level);
-	vpfn_assert_level(view->fd, view->map + vpfn_view_inside(view), view->level);
 }
 
 /**
@@ -398,23 +357,16 @@ void vpfn_view_assert_level_in(const struct vpfn_view *view, char *base, uint64_
 	vpfn_assert_level(view->fd, base + offset, vpfn_expect_level(&span, offset, view->level));
 }
 
-/* The views are opened by a dynamic subtest: it may fail, the test around it may not. */
-static void run_at_level(const struct vpfn_level_test *test, int fd, enum vpfn_level level,
-			 bool *opened)
+static void run_at_level(const struct vpfn_level_test *test, int fd, enum vpfn_level level)
 {
-	static struct vpfn_views views;
-	struct vpfn_view *view = &views.of[level];
+	struct vpfn_view view;
 
-	if (test->untouched) {
-		vpfn_view_open_untouched(view, fd, level);
-	} else {
-		if (!*opened)
-			vpfn_views_open(&views, fd);
-		*opened = true;
-		vpfn_view_renew(view);
-	}
-	test->run(view);
-	vpfn_view_close(view);
+	if (test->untouched)
+		vpfn_view_open_untouched(&view, fd, level);
+	else
+		vpfn_view_open(&view, fd, level);
+	test->run(&view);
+	vpfn_view_close(&view);
 }
 
 /**
@@ -425,15 +377,12 @@ static void run_at_level(const struct vpfn_level_test *test, int fd, enum vpfn_l
  */
 void vpfn_level_subtests(const struct vpfn_level_test tests[], size_t count, const int *fd)
 {
-	static bool opened;
-
 	for (size_t i = 0; i < count; i++) {
 		igt_describe(tests[i].describe);
 		igt_subtest_with_dynamic(tests[i].name) {
-			opened = false;
 			for_each_vpfn_level(level) {
 				igt_dynamic(vpfn_level_name(level))
-					run_at_level(&tests[i], *fd, level, &opened);
+					run_at_level(&tests[i], *fd, level);
 			}
 		}
 	}

@@ -33,16 +33,8 @@ void vpfn_timeout_restore(void);
 void vpfn_view_open_untouched(struct vpfn_view *view, int fd, enum vpfn_level level);
 void vpfn_view_open(struct vpfn_view *view, int fd, enum vpfn_level level);
 void vpfn_view_open_in(struct vpfn_view *view, int fd, enum vpfn_level level, uint32_t placement);
-void vpfn_view_renew(struct vpfn_view *view);
 void vpfn_view_close(struct vpfn_view *view);
 
-/* A view for each level, at its own index. */
-struct vpfn_views {
-	struct vpfn_view of[VPFN_PUD + 1];
-	bool dumped;		/* the page-table dump has agreed about them */
-};
-
-void vpfn_views_open(struct vpfn_views *views, int fd);
 void vpfn_assert_dump_agrees(const struct vpfn_view *const views[], unsigned int count);
 
 void vpfn_view_refill(struct vpfn_view *view);

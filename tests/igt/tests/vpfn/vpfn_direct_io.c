@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 #include "igt.h"
-#include "pfnmap/pfnmap_consumer.h"
+#include "pfnmap/pfnmap_base.h"
+#include "pfnmap/pfnmap_direct.h"
 #include "pfnmap/pfnmap_disk.h"
 #include "pfnmap/pfnmap_matrix.h"
 #include "pfnmap/pfnmap_users.h"

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "igt.h"
-#include "pfnmap/pfnmap_consumer.h"
+#include "pfnmap/pfnmap_base.h"
 #include "pfnmap/pfnmap_matrix.h"
 #include "pfnmap/pfnmap_pins.h"
 #include "pfnmap/pfnmap_uring.h"

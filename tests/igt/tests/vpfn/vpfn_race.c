@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "igt.h"
-#include "pfnmap/pfnmap_consumer.h"
+#include "pfnmap/pfnmap_base.h"
 #include "pfnmap/pfnmap_pattern.h"
 #include "vpfn/vpfn_arena.h"
 #include "vpfn/vpfn_bo.h"
