@@ -39,8 +39,10 @@ struct gup_call {
 	unsigned long request;
 	uint32_t gup_flags;
 	uint32_t test_flags;
+	uint32_t dump;		/* the number of a page, from 1; 0 if none is dumped */
 };
 
+/* The dump says of a single page whether it was got: of the last one, all came before it. */
 static int get_pages(const struct pfnmap_target *target, const void *arg)
 {
 	const struct gup_call *call = arg;
@@ -50,27 +52,7 @@ static int get_pages(const struct pfnmap_target *target, const void *arg)
 		.pages_per_call = PAGES,
 		.gup_flags = call->gup_flags,
 		.test_flags = call->test_flags,
-	};
-	int err = pfnmap_gup_run(call->request, &test);
-
-	if (err)
-		return err;
-	if (!test.size)
-		return -EFAULT;
-	return test.size == LEN ? 0 : -EPROTO;
-}
-
-/* The dump says of a single page whether it was got: of the last one, all came before it. */
-static int dump_pages(const struct pfnmap_target *target, const void *arg)
-{
-	const struct gup_call *call = arg;
-	struct pfnmap_gup_test test = {
-		.addr = (uintptr_t)target->addr,
-		.size = LEN,
-		.pages_per_call = PAGES,
-		.gup_flags = call->gup_flags,
-		.test_flags = call->test_flags,
-		.dump = { PAGES },
+		.dump = { call->dump },
 	};
 	int err = pfnmap_gup_run(call->request, &test);
 
@@ -78,7 +60,7 @@ static int dump_pages(const struct pfnmap_target *target, const void *arg)
 		return err;
 	if (!test.size)
 		return test.dump[0] ? -EPROTO : -EFAULT;
-	return test.size == LEN && test.dump[0] == PAGES ? 0 : -EPROTO;
+	return test.size == LEN && test.dump[0] == call->dump ? 0 : -EPROTO;
 }
 
 /* What they hold is what the target does. */
@@ -101,13 +83,13 @@ static int hold_pages(const struct pfnmap_target *target, const void *arg)
 	return err;
 }
 
-#define GUP(request_, gup_flags_, test_flags_)						\
-	.needs = "CONFIG_GUP_TEST",							\
+#define GETS(request_, gup_flags_)							\
+	.call = get_pages, .needs = "CONFIG_GUP_TEST",					\
+	.arg = &(const struct gup_call) { .request = (request_), .gup_flags = (gup_flags_) }
+#define DUMPS(test_flags_)								\
+	.call = get_pages, .needs = "CONFIG_GUP_TEST",					\
 	.arg = &(const struct gup_call) {						\
-		.request = (request_), .gup_flags = (gup_flags_), .test_flags = (test_flags_) }
-#define GETS(request_, gup_flags_)	.call = get_pages, GUP(request_, gup_flags_, 0)
-#define DUMPS(gup_flags_, test_flags_) \
-	.call = dump_pages, GUP(PFNMAP_DUMP_PAGES, gup_flags_, test_flags_)
+		.request = PFNMAP_DUMP_PAGES, .test_flags = (test_flags_), .dump = PAGES }
 #define HOLDS(flags_) \
 	.call = hold_pages, .needs = "CONFIG_GUP_TEST", .arg = &(const uint32_t) { flags_ }
 
@@ -137,91 +119,47 @@ static const struct pfnmap_user gup_test_users[] = {
 };
 
 static const struct pfnmap_user gup_dump_users[] = {
-	{ .name = "dump of pages got", .on_special = -EFAULT, DUMPS(0, 0) },
-	{ .name = "dump of pages pinned", .on_special = -EFAULT, DUMPS(0, PFNMAP_DUMP_BY_PIN) },
+	{ .name = "dump of pages got", .on_special = -EFAULT, DUMPS(0) },
+	{ .name = "dump of pages pinned", .on_special = -EFAULT, DUMPS(PFNMAP_DUMP_BY_PIN) },
 };
-
-/* Memory beside the target, with a pattern or with zeroes. */
-static void *aside(uint64_t seed)
-{
-	void *bytes = pfnmap_anonymous(LEN);
-
-	if (bytes && seed)
-		pfnmap_target_pattern(seed, bytes);
-	return bytes;
-}
 
 /*
  * The remote side is pinned; the local side is copied to and from. EFAULT is also
  * the answer to a bad local side: so the two change their roles.
  */
-static ssize_t transfer_from_remote(struct iovec *local, struct iovec *remote)
-{
-	return process_vm_readv(getpid(), local, 1, remote, 1, 0);
-}
+struct transfer {
+	ssize_t (*call)(pid_t pid, const struct iovec *local, unsigned long locals,
+			const struct iovec *remote, unsigned long remotes, unsigned long flags);
+	bool is_remote;		/* the target is */
+	bool writes;		/* to the target */
+};
 
-static ssize_t transfer_to_remote(struct iovec *local, struct iovec *remote)
+static int do_transfer(const struct pfnmap_target *target, const void *arg)
 {
-	return process_vm_writev(getpid(), local, 1, remote, 1, 0);
-}
-
-static int read_remote(const struct pfnmap_target *target)
-{
-	void *bytes = aside(0);
-	struct iovec local = { bytes, LEN }, remote = { target->addr, LEN };
+	const struct transfer *transfer = arg;
+	struct iovec piece = { target->addr, LEN }, beside = { pfnmap_anonymous(LEN), LEN };
 	int err;
 
-	if (!bytes)
+	if (!beside.iov_base)
 		return -ENOMEM;
-	err = pfnmap_moved(transfer_from_remote(&local, &remote), LEN) ?: pfnmap_target_matches(target, bytes);
-	munmap(bytes, LEN);
+	if (transfer->writes)
+		pfnmap_target_pattern(SEED, beside.iov_base);
+	err = pfnmap_moved(transfer->call(getpid(), transfer->is_remote ? &beside : &piece, 1,
+					  transfer->is_remote ? &piece : &beside, 1, 0), LEN) ?:
+	      pfnmap_target_matches(target, beside.iov_base);
+	munmap(beside.iov_base, LEN);
 	return err;
 }
 
-static int write_remote(const struct pfnmap_target *target)
-{
-	void *bytes = aside(SEED);
-	struct iovec local = { bytes, LEN }, remote = { target->addr, LEN };
-	int err;
-
-	if (!bytes)
-		return -ENOMEM;
-	err = pfnmap_moved(transfer_to_remote(&local, &remote), LEN) ?: pfnmap_target_check(target, SEED);
-	munmap(bytes, LEN);
-	return err;
-}
-
-static int read_to_local(const struct pfnmap_target *target)
-{
-	void *bytes = aside(SEED);
-	struct iovec local = { target->addr, LEN }, remote = { bytes, LEN };
-	int err;
-
-	if (!bytes)
-		return -ENOMEM;
-	err = pfnmap_moved(transfer_from_remote(&local, &remote), LEN) ?: pfnmap_target_check(target, SEED);
-	munmap(bytes, LEN);
-	return err;
-}
-
-static int write_from_local(const struct pfnmap_target *target)
-{
-	void *bytes = aside(0);
-	struct iovec local = { target->addr, LEN }, remote = { bytes, LEN };
-	int err;
-
-	if (!bytes)
-		return -ENOMEM;
-	err = pfnmap_moved(transfer_to_remote(&local, &remote), LEN) ?: pfnmap_target_matches(target, bytes);
-	munmap(bytes, LEN);
-	return err;
-}
+#define TRANSFER(how...)	.call = do_transfer, .arg = &(const struct transfer) { how }
 
 static const struct pfnmap_user process_vm_users[] = {
-	{ .name = "process_vm_readv, remote side", .on_special = -EFAULT, .run = read_remote },
-	{ .name = "process_vm_writev, remote side", .on_special = -EFAULT, .run = write_remote },
-	{ .name = "process_vm_readv, local side", .run = read_to_local },
-	{ .name = "process_vm_writev, local side", .run = write_from_local },
+	{ .name = "process_vm_readv, remote side", .on_special = -EFAULT,
+	  TRANSFER(process_vm_readv, true, false) },
+	{ .name = "process_vm_writev, remote side", .on_special = -EFAULT,
+	  TRANSFER(process_vm_writev, true, true) },
+	{ .name = "process_vm_readv, local side", TRANSFER(process_vm_readv, false, true) },
+	{ .name = "process_vm_writev, local side", TRANSFER(process_vm_writev, false, false) },
 };
 
 /* A pipe takes the pages of a writer, as many as it has room for, and gives bytes to a reader. */
@@ -245,33 +183,29 @@ static int splice_in(int reader, int writer, const struct pfnmap_target *target)
 	       pfnmap_target_check(target, SEED);
 }
 
-static int with_pipe(const struct pfnmap_target *target,
-		     int (*run)(int reader, int writer, const struct pfnmap_target *target))
+struct splice {
+	int (*run)(int reader, int writer, const struct pfnmap_target *target);
+};
+
+static int with_pipe(const struct pfnmap_target *target, const void *arg)
 {
+	const struct splice *splice = arg;
 	int ends[2], err;
 
 	if (pipe2(ends, O_CLOEXEC))
 		return -errno;
 
-	err = run(ends[0], ends[1], target);
+	err = splice->run(ends[0], ends[1], target);
 	close(ends[0]);
 	close(ends[1]);
 	return err;
 }
 
-static int vmsplice_to_pipe(const struct pfnmap_target *target)
-{
-	return with_pipe(target, splice_out);
-}
-
-static int vmsplice_from_pipe(const struct pfnmap_target *target)
-{
-	return with_pipe(target, splice_in);
-}
+#define SPLICE(run)	.call = with_pipe, .arg = &(const struct splice) { run }
 
 static const struct pfnmap_user vmsplice_users[] = {
-	{ .name = "vmsplice to a pipe", .on_special = -EFAULT, .run = vmsplice_to_pipe },
-	{ .name = "vmsplice from a pipe", .run = vmsplice_from_pipe },
+	{ .name = "vmsplice to a pipe", .on_special = -EFAULT, SPLICE(splice_out) },
+	{ .name = "vmsplice from a pipe", SPLICE(splice_in) },
 };
 
 /* A file in memory and an io_uring, with the target as its registered buffer. */
@@ -316,13 +250,17 @@ static int write_fixed(const struct fixed *fixed)
 	       pfnmap_target_matches(fixed->target, bytes);
 }
 
+struct fixed_use {
+	int (*run)(const struct fixed *fixed);
+};
+
 /*
  * The buffer is refused when it is registered, as is an array of them at a bad address: the rest is
  * the control, that it has become the buffer of requests.
  */
-static int register_buffer(const struct pfnmap_target *target,
-			   int (*use)(const struct fixed *fixed))
+static int register_buffer(const struct pfnmap_target *target, const void *arg)
 {
+	const struct fixed_use *use = arg;
 	struct iovec buffer = { target->addr, LEN };
 	struct fixed fixed = { .target = target };
 	int err = pfnmap_uring_open(&fixed.ring);
@@ -331,29 +269,22 @@ static int register_buffer(const struct pfnmap_target *target,
 		return err;
 
 	fixed.file = memfd_create("fixed", MFD_CLOEXEC);
-	err = fixed.file < 0 ? -errno : pfnmap_uring_register(&fixed.ring, &buffer) ?: use(&fixed);
+	err = fixed.file < 0 ? -errno : pfnmap_uring_register(&fixed.ring, &buffer) ?:
+				       use->run(&fixed);
 	close(fixed.file);
 	pfnmap_uring_close(&fixed.ring);
 	return err;
 }
 
-static int register_and_read(const struct pfnmap_target *target)
-{
-	return register_buffer(target, read_fixed);
-}
-
-static int register_and_write(const struct pfnmap_target *target)
-{
-	return register_buffer(target, write_fixed);
-}
-
-#define NEEDS_URING	.needs = "CONFIG_IO_URING"
+#define FIXED(run)									\
+	.needs = "CONFIG_IO_URING", .call = register_buffer,				\
+	.arg = &(const struct fixed_use) { run }
 
 static const struct pfnmap_user uring_users[] = {
 	{ .name = "io_uring, registered to read into", .on_special = -EFAULT,
-	  .run = register_and_read, NEEDS_URING },
+	  FIXED(read_fixed) },
 	{ .name = "io_uring, registered to write from", .on_special = -EFAULT,
-	  .run = register_and_write, NEEDS_URING },
+	  FIXED(write_fixed) },
 };
 
 /*
@@ -449,47 +380,33 @@ static pid_t stopped_child(void)
 	return -ECHILD;
 }
 
-static int debug_child(const struct pfnmap_target *target,
-		       int (*debug)(pid_t pid, const struct pfnmap_target *target))
+struct debugger {
+	int (*run)(pid_t pid, const struct pfnmap_target *target);
+};
+
+static int debug_child(const struct pfnmap_target *target, const void *arg)
 {
+	const struct debugger *debugger = arg;
 	pid_t pid = stopped_child();
 	int err;
 
 	if (pid < 0)
 		return pid;
-	err = debug(pid, target);
+	err = debugger->run(pid, target);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	return err;
 }
 
-static int ptrace_peek(const struct pfnmap_target *target)
-{
-	return debug_child(target, peek_words);
-}
-
-static int ptrace_poke(const struct pfnmap_target *target)
-{
-	return debug_child(target, poke_words);
-}
-
-static int proc_mem_read(const struct pfnmap_target *target)
-{
-	return debug_child(target, read_mem);
-}
-
-static int proc_mem_write(const struct pfnmap_target *target)
-{
-	return debug_child(target, write_mem);
-}
-
-#define SHARED	.ordinary = pfnmap_target_shared
+#define DEBUG(run)									\
+	.ordinary = pfnmap_target_shared, .call = debug_child,				\
+	.arg = &(const struct debugger) { run }
 
 static const struct pfnmap_user debugger_users[] = {
-	{ .name = "PTRACE_PEEKDATA", .run = ptrace_peek, SHARED },
-	{ .name = "PTRACE_POKEDATA", .run = ptrace_poke, SHARED },
-	{ .name = "read of /proc/pid/mem", .run = proc_mem_read, SHARED },
-	{ .name = "write to /proc/pid/mem", .run = proc_mem_write, SHARED },
+	{ .name = "PTRACE_PEEKDATA", DEBUG(peek_words) },
+	{ .name = "PTRACE_POKEDATA", DEBUG(poke_words) },
+	{ .name = "read of /proc/pid/mem", DEBUG(read_mem) },
+	{ .name = "write to /proc/pid/mem", DEBUG(write_mem) },
 };
 
 const struct pfnmap_user_family pfnmap_gup_families[] = {

@@ -23,6 +23,7 @@ enum effect {
 	ZEROES,
 	LOSES,		/* when it suits the kernel, at an unknown time */
 	GUARDS,		/* access ends in a signal, and then there are zeroes */
+	JOINS,		/* and a huge page has them, of the whole mapping */
 };
 
 static int check_zeroes(const struct pfnmap_target *target)
@@ -42,6 +43,16 @@ static int check_guards(const struct pfnmap_target *target)
 	       check_zeroes(target);
 }
 
+static int check_joined(const struct pfnmap_target *target, const void *before)
+{
+	struct pfnmap_vma vma;
+	int err = pfnmap_target_matches(target, before) ?: pfnmap_vma_read(target->addr, &vma);
+
+	if (err)
+		return err;
+	return vma.anon_huge * 1024 >= (long)PFNMAP_2M ? 0 : PFNMAP_IGNORED;
+}
+
 static int check_effect(const struct pfnmap_target *target, enum effect effect, const void *before)
 {
 	switch (effect) {
@@ -51,6 +62,8 @@ static int check_effect(const struct pfnmap_target *target, enum effect effect, 
 		return check_zeroes(target);
 	case GUARDS:
 		return check_guards(target);
+	case JOINS:
+		return check_joined(target, before);
 	case LOSES:
 		break;
 	}
@@ -59,12 +72,18 @@ static int check_effect(const struct pfnmap_target *target, enum effect effect, 
 
 /* madvise() and process_madvise() whose advice is about the memory */
 
+enum adviser {
+	BY_MADVISE,
+	BY_PROCESS,	/* process_madvise() */
+	BY_CHILD,	/* by that, a child its parent */
+};
+
 struct advice {
+	enum adviser by;
 	int advice;
 	enum effect effect;
 };
 
-/* Of which process? The caller's parent, if the pid is that. */
 static int process_advise(pid_t pid, char *addr, size_t len, int advice)
 {
 	struct iovec iov = { addr, len };
@@ -83,50 +102,29 @@ static int process_advise(pid_t pid, char *addr, size_t len, int advice)
 	return done == (long)len ? 0 : -ENODATA;
 }
 
-static int advise_parent(const struct pfnmap_target *target, const void *arg)
+/* A range that is smaller than a huge page is none to join: the kernel says 0. */
+static int give_advice(const struct pfnmap_target *target, const void *arg)
 {
 	const struct advice *advice = arg;
+	char *addr = advice->effect == JOINS ? target->map : target->addr;
+	size_t len = advice->effect == JOINS ? target->map_len : LEN;
 
-	return process_advise(getppid(), target->addr, LEN, advice->advice);
-}
-
-static int advise_by(const struct pfnmap_target *target, const struct advice *advice,
-		     int (*call)(const struct pfnmap_target *target, const struct advice *advice))
-{
-	char before[LEN];
-
-	return target->peek(target, before) ?: call(target, advice) ?:
-	       check_effect(target, advice->effect, before);
-}
-
-static int by_madvise(const struct pfnmap_target *target, const struct advice *advice)
-{
-	return pfnmap_answer_of(madvise(target->addr, LEN, advice->advice));
-}
-
-static int by_process(const struct pfnmap_target *target, const struct advice *advice)
-{
-	return process_advise(getpid(), target->addr, LEN, advice->advice);
-}
-
-static int by_child(const struct pfnmap_target *target, const struct advice *advice)
-{
-	return pfnmap_target_in_child(target, advise_parent, advice);
+	if (advice->by == BY_MADVISE)
+		return pfnmap_answer_of(madvise(addr, len, advice->advice));
+	return process_advise(advice->by == BY_CHILD ? getppid() : getpid(), addr, len,
+			      advice->advice);
 }
 
 static int advise(const struct pfnmap_target *target, const void *arg)
 {
-	return advise_by(target, arg, by_madvise);
-}
+	const struct advice *advice = arg;
+	char before[LEN];
+	int err = target->peek(target, before);
 
-static int advise_self(const struct pfnmap_target *target, const void *arg)
-{
-	return advise_by(target, arg, by_process);
-}
-
-static int advise_remotely(const struct pfnmap_target *target, const void *arg)
-{
-	return advise_by(target, arg, by_child);
+	if (!err)
+		err = advice->by == BY_CHILD ? pfnmap_target_in_child(target, give_advice, arg) :
+					       give_advice(target, arg);
+	return err ?: check_effect(target, advice->effect, before);
 }
 
 /* Memory that the kernel could map by a huge page has room for one. */
@@ -150,50 +148,6 @@ static int huge_target(struct pfnmap_target *target)
 	target->map_len = PFNMAP_2M;
 	target->addr = target->map + PFNMAP_2M / 2;
 	return 0;
-}
-
-/* Of the whole mapping: the kernel says 0 to a range that is smaller than a huge page. */
-static int collapse_by(const struct pfnmap_target *target,
-		       int (*call)(const struct pfnmap_target *target, const void *arg))
-{
-	char before[LEN];
-	struct pfnmap_vma vma;
-	int err;
-
-	err = target->peek(target, before) ?:
-	      call(target, NULL) ?:
-	      pfnmap_target_matches(target, before) ?:
-	      pfnmap_vma_read(target->addr, &vma);
-	if (err)
-		return err;
-	return vma.anon_huge * 1024 >= (long)PFNMAP_2M ? 0 : PFNMAP_IGNORED;
-}
-
-static int collapse_own(const struct pfnmap_target *target, const void *arg)
-{
-	(void)arg;
-	return pfnmap_answer_of(madvise(target->map, target->map_len, MADV_COLLAPSE));
-}
-
-static int collapse_parents(const struct pfnmap_target *target, const void *arg)
-{
-	(void)arg;
-	return process_advise(getppid(), target->map, target->map_len, MADV_COLLAPSE);
-}
-
-static int have_child_collapse(const struct pfnmap_target *target, const void *arg)
-{
-	return pfnmap_target_in_child(target, collapse_parents, arg);
-}
-
-static int collapse(const struct pfnmap_target *target)
-{
-	return collapse_by(target, collapse_own);
-}
-
-static int collapse_remotely(const struct pfnmap_target *target)
-{
-	return collapse_by(target, have_child_collapse);
 }
 
 /* madvise() whose advice is about the mapping: a flag of it */
@@ -245,8 +199,7 @@ static int advise_both(const struct pfnmap_target *target, const void *arg)
 	return flag == advised->set ? 0 : PFNMAP_IGNORED;
 }
 
-#define ADVICE(how, effect)						\
-	.arg = &(const struct advice) { how, effect }
+#define ADVICE(how...)	.call = advise, .arg = &(const struct advice) { how }
 #define FLAG(how, which, set, opposite)					\
 	.call = advise_both, .in_child = true,				\
 	.arg = &(const struct advised_flag) { how, which, set, opposite }
@@ -263,34 +216,32 @@ const struct pfnmap_user pfnmap_madvise_users[] = {
 	{ .name = "MADV_RANDOM", SETS(MADV_RANDOM, "rr", MADV_NORMAL) },
 	{ .name = "MADV_SEQUENTIAL", SETS(MADV_SEQUENTIAL, "sr", MADV_NORMAL) },
 	/* vfs_fadvise() of a file whose pages are not written back has nothing to do. */
-	{ .name = "MADV_WILLNEED", .call = advise, ADVICE(MADV_WILLNEED, KEEPS) },
+	{ .name = "MADV_WILLNEED", ADVICE(BY_MADVISE, MADV_WILLNEED, KEEPS) },
 	/* madvise_dontneed_free_valid_vma(): VM_PFNMAP */
 	{ .name = "MADV_DONTNEED", .on_special = -EINVAL,
-	  .call = advise, ADVICE(MADV_DONTNEED, ZEROES) },
-	{ .name = "MADV_DONTNEED_LOCKED", .on_special = -EINVAL, .call = advise,
-	  ADVICE(MADV_DONTNEED_LOCKED, ZEROES) },
-	{ .name = "MADV_FREE", .on_special = -EINVAL, .call = advise, ADVICE(MADV_FREE, LOSES) },
+	  ADVICE(BY_MADVISE, MADV_DONTNEED, ZEROES) },
+	{ .name = "MADV_DONTNEED_LOCKED", .on_special = -EINVAL,
+	  ADVICE(BY_MADVISE, MADV_DONTNEED_LOCKED, ZEROES) },
+	{ .name = "MADV_FREE", .on_special = -EINVAL, ADVICE(BY_MADVISE, MADV_FREE, LOSES) },
 	/* vfs_fallocate(): neither a regular file nor a block device */
-	{ .name = "MADV_REMOVE", .on_special = -ENODEV,
-	  .ordinary = pfnmap_target_shared, .call = advise,
-	  ADVICE(MADV_REMOVE, ZEROES) },
+	{ .name = "MADV_REMOVE", .on_special = -ENODEV, .ordinary = pfnmap_target_shared,
+	  ADVICE(BY_MADVISE, MADV_REMOVE, ZEROES) },
 	/* can_madv_lru_vma(): VM_PFNMAP */
-	{ .name = "MADV_COLD", .on_special = -EINVAL, .call = advise, ADVICE(MADV_COLD, KEEPS) },
-	{ .name = "MADV_PAGEOUT", .on_special = -EINVAL,
-	  .call = advise, ADVICE(MADV_PAGEOUT, KEEPS) },
+	{ .name = "MADV_COLD", .on_special = -EINVAL, ADVICE(BY_MADVISE, MADV_COLD, KEEPS) },
+	{ .name = "MADV_PAGEOUT", .on_special = -EINVAL, ADVICE(BY_MADVISE, MADV_PAGEOUT, KEEPS) },
 	/* faultin_page_range(): what check_vma_flags() refuses is EINVAL here, not EFAULT */
-	{ .name = "MADV_POPULATE_READ", .on_special = -EINVAL, .call = advise,
-	  ADVICE(MADV_POPULATE_READ, KEEPS) },
-	{ .name = "MADV_POPULATE_WRITE", .on_special = -EINVAL, .call = advise,
-	  ADVICE(MADV_POPULATE_WRITE, KEEPS) },
+	{ .name = "MADV_POPULATE_READ", .on_special = -EINVAL,
+	  ADVICE(BY_MADVISE, MADV_POPULATE_READ, KEEPS) },
+	{ .name = "MADV_POPULATE_WRITE", .on_special = -EINVAL,
+	  ADVICE(BY_MADVISE, MADV_POPULATE_WRITE, KEEPS) },
 	/* is_valid_guard_vma(): VM_SPECIAL */
-	{ .name = "MADV_GUARD_INSTALL", .on_special = -EINVAL, .call = advise,
-	  ADVICE(MADV_GUARD_INSTALL, GUARDS) },
-	{ .name = "MADV_GUARD_REMOVE", .on_special = -EINVAL, .call = advise,
-	  ADVICE(MADV_GUARD_REMOVE, KEEPS) },
+	{ .name = "MADV_GUARD_INSTALL", .on_special = -EINVAL,
+	  ADVICE(BY_MADVISE, MADV_GUARD_INSTALL, GUARDS) },
+	{ .name = "MADV_GUARD_REMOVE", .on_special = -EINVAL,
+	  ADVICE(BY_MADVISE, MADV_GUARD_REMOVE, KEEPS) },
 	/* collapse_possible(): VM_NO_KHUGEPAGED */
-	{ .name = "MADV_COLLAPSE", .on_special = -EINVAL,
-	  .ordinary = huge_target, .run = collapse },
+	{ .name = "MADV_COLLAPSE", .on_special = -EINVAL, .ordinary = huge_target,
+	  ADVICE(BY_MADVISE, MADV_COLLAPSE, JOINS) },
 	/* madvise_vma_behavior(): what VM_SPECIAL has from its driver stays */
 	{ .name = "MADV_DONTFORK", SETS(MADV_DONTFORK, "dc", MADV_DOFORK) },
 	{ .name = "MADV_DOFORK", .on_special = -EINVAL, CLEARS(MADV_DOFORK, "dc", MADV_DONTFORK) },
@@ -311,25 +262,24 @@ const struct pfnmap_user pfnmap_madvise_users[] = {
 
 /* The same functions behind another call, for the caller itself and for another process. */
 const struct pfnmap_user pfnmap_process_madvise_users[] = {
-	{ .name = "process_madvise MADV_WILLNEED",
-	  .call = advise_self, ADVICE(MADV_WILLNEED, KEEPS) },
-	{ .name = "process_madvise MADV_COLD", .on_special = -EINVAL, .call = advise_self,
-	  ADVICE(MADV_COLD, KEEPS) },
-	{ .name = "process_madvise MADV_PAGEOUT", .on_special = -EINVAL, .call = advise_self,
-	  ADVICE(MADV_PAGEOUT, KEEPS) },
-	{ .name = "process_madvise MADV_DONTNEED", .on_special = -EINVAL, .call = advise_self,
-	  ADVICE(MADV_DONTNEED, ZEROES) },
-	{ .name = "process_madvise MADV_GUARD_INSTALL", .on_special = -EINVAL, .call = advise_self,
-	  ADVICE(MADV_GUARD_INSTALL, GUARDS) },
+	{ .name = "process_madvise MADV_WILLNEED", ADVICE(BY_PROCESS, MADV_WILLNEED, KEEPS) },
+	{ .name = "process_madvise MADV_COLD", .on_special = -EINVAL,
+	  ADVICE(BY_PROCESS, MADV_COLD, KEEPS) },
+	{ .name = "process_madvise MADV_PAGEOUT", .on_special = -EINVAL,
+	  ADVICE(BY_PROCESS, MADV_PAGEOUT, KEEPS) },
+	{ .name = "process_madvise MADV_DONTNEED", .on_special = -EINVAL,
+	  ADVICE(BY_PROCESS, MADV_DONTNEED, ZEROES) },
+	{ .name = "process_madvise MADV_GUARD_INSTALL", .on_special = -EINVAL,
+	  ADVICE(BY_PROCESS, MADV_GUARD_INSTALL, GUARDS) },
 	{ .name = "process_madvise MADV_WILLNEED, other process",
-	  .call = advise_remotely, ADVICE(MADV_WILLNEED, KEEPS) },
+	  ADVICE(BY_CHILD, MADV_WILLNEED, KEEPS) },
 	{ .name = "process_madvise MADV_COLD, other process", .on_special = -EINVAL,
-	  .call = advise_remotely, ADVICE(MADV_COLD, KEEPS) },
+	  ADVICE(BY_CHILD, MADV_COLD, KEEPS) },
 	{ .name = "process_madvise MADV_PAGEOUT, other process", .on_special = -EINVAL,
-	  .call = advise_remotely, ADVICE(MADV_PAGEOUT, KEEPS) },
+	  ADVICE(BY_CHILD, MADV_PAGEOUT, KEEPS) },
 	{ .name = "process_madvise MADV_COLLAPSE, other process", .on_special = -EINVAL,
-	  .ordinary = huge_target, .run = collapse_remotely },
+	  .ordinary = huge_target, ADVICE(BY_CHILD, MADV_COLLAPSE, JOINS) },
 	/* process_madvise_remote_valid(): not on the memory of another process */
 	{ .name = "process_madvise MADV_DONTNEED, other process", .on_special = -EINVAL,
-	  .on_ordinary = -EINVAL, .call = advise_remotely, ADVICE(MADV_DONTNEED, KEEPS) },
+	  .on_ordinary = -EINVAL, ADVICE(BY_CHILD, MADV_DONTNEED, KEEPS) },
 };

@@ -26,46 +26,26 @@
 /* mlock() and its like: 0, but vma_supports_mlock() says no to VM_SPECIAL, without an error */
 
 struct lock {
-	int (*lock)(const struct pfnmap_target *target);
-	int (*unlock)(const struct pfnmap_target *target);
-	const char *flag;
-	bool counts;	/* locks the target alone, so that VmLck tells */
+	bool all;		/* that the process has, and not the target alone */
+	unsigned int flags;
+	const char *flag;	/* of a mapping that is locked */
+	bool unlock;		/* whether it is unlocked again */
 };
 
-static int lock_now(const struct pfnmap_target *target)
+static int do_lock(const struct pfnmap_target *target, const struct lock *lock)
 {
-	return pfnmap_answer_of(mlock(target->addr, LEN));
+	if (lock->all)
+		return pfnmap_answer_of(mlockall(lock->flags));
+	return pfnmap_answer_of(lock->flags ? mlock2(target->addr, LEN, lock->flags) :
+					      mlock(target->addr, LEN));
 }
 
-static int lock_on_fault(const struct pfnmap_target *target)
+static int do_unlock(const struct pfnmap_target *target, const struct lock *lock)
 {
-	return pfnmap_answer_of(mlock2(target->addr, LEN, MLOCK_ONFAULT));
+	return pfnmap_answer_of(lock->all ? munlockall() : munlock(target->addr, LEN));
 }
 
-static int lock_all(const struct pfnmap_target *target)
-{
-	(void)target;
-	return pfnmap_answer_of(mlockall(MCL_CURRENT));
-}
-
-static int lock_all_on_fault(const struct pfnmap_target *target)
-{
-	(void)target;
-	return pfnmap_answer_of(mlockall(MCL_CURRENT | MCL_ONFAULT));
-}
-
-static int unlock(const struct pfnmap_target *target)
-{
-	return pfnmap_answer_of(munlock(target->addr, LEN));
-}
-
-static int unlock_all(const struct pfnmap_target *target)
-{
-	(void)target;
-	return pfnmap_answer_of(munlockall());
-}
-
-/* Is it locked? By the flag and by the count, which have to agree. */
+/* Is it locked? By the flag, and of the target alone by VmLck, which has to agree. */
 static int is_locked(const struct pfnmap_target *target, const struct lock *lock, long before)
 {
 	long kib = pfnmap_locked_kib() - before;
@@ -73,7 +53,7 @@ static int is_locked(const struct pfnmap_target *target, const struct lock *lock
 
 	if (flag < 0)
 		return flag;
-	if (lock->counts && kib != (flag ? LEN / 1024 : 0))
+	if (!lock->all && kib != (flag ? LEN / 1024 : 0))
 		return -EPROTO;
 	return flag;
 }
@@ -85,7 +65,7 @@ static int lock_target(const struct pfnmap_target *target, const void *arg)
 	char before[LEN];
 	int err, locked;
 
-	err = target->peek(target, before) ?: lock->lock(target) ?: pfnmap_target_kept(target);
+	err = target->peek(target, before) ?: do_lock(target, lock) ?: pfnmap_target_kept(target);
 	if (err)
 		return err;
 
@@ -98,7 +78,7 @@ static int lock_target(const struct pfnmap_target *target, const void *arg)
 	if (!lock->unlock)
 		return locked ? 0 : PFNMAP_IGNORED;
 
-	err = lock->unlock(target);
+	err = do_unlock(target, lock);
 	if (err)
 		return err;
 	if (is_locked(target, lock, kib))
@@ -111,13 +91,13 @@ static int lock_target(const struct pfnmap_target *target, const void *arg)
 	.arg = &(const struct lock) { how }
 
 static const struct pfnmap_user lock_users[] = {
-	{ .name = "mlock", LOCK(lock_now, NULL, "lo", true) },
-	{ .name = "mlock2 MLOCK_ONFAULT", LOCK(lock_on_fault, NULL, "lf", true) },
-	{ .name = "munlock", LOCK(lock_now, unlock, "lo", true) },
-	{ .name = "mlockall MCL_CURRENT", LOCK(lock_all, NULL, "lo", false) },
+	{ .name = "mlock", LOCK(false, 0, "lo", false) },
+	{ .name = "mlock2 MLOCK_ONFAULT", LOCK(false, MLOCK_ONFAULT, "lf", false) },
+	{ .name = "munlock", LOCK(false, 0, "lo", true) },
+	{ .name = "mlockall MCL_CURRENT", LOCK(true, MCL_CURRENT, "lo", false) },
 	{ .name = "mlockall MCL_CURRENT | MCL_ONFAULT",
-	  LOCK(lock_all_on_fault, NULL, "lf", false) },
-	{ .name = "munlockall", LOCK(lock_all, unlock_all, "lo", false) },
+	  LOCK(true, MCL_CURRENT | MCL_ONFAULT, "lf", false) },
+	{ .name = "munlockall", LOCK(true, MCL_CURRENT, "lo", true) },
 };
 
 /* mbind() and its like: a policy is kept with any mapping, even if its memory cannot be moved */

@@ -6,11 +6,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/vfio.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -21,6 +19,7 @@
 #include "vpfn/vpfn_card.h"
 #include "vpfn/vpfn_job.h"
 #include "vpfn/vpfn_source.h"
+#include "vpfn/vpfn_vfio.h"
 
 #define DEVICES		"/sys/bus/pci/devices/"
 #define NO_IOMMU	"/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
@@ -299,17 +298,6 @@ static int open_sysfs(struct pfnmap_source *source, unsigned int n)
 	return map_buffer(source, path, address - bar);
 }
 
-/* The kernel looks for a driver again. */
-static int rebind(const char *card, const char *driver)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), DEVICES "%s/driver/unbind", card);
-	pfnmap_text_write(path, card);
-	return vpfn_card_set(card, "driver_override", driver) ?:
-	       pfnmap_text_write("/sys/bus/pci/drivers_probe", card);
-}
-
 /* A card whose driver is not asked whether it can do without. */
 static int take_card(struct pfnmap_source *source)
 {
@@ -320,69 +308,21 @@ static int take_card(struct pfnmap_source *source)
 
 	err = vpfn_card_name(fd, lender_of(source)->card);
 	close(fd);
-	return err ?: rebind(lender_of(source)->card, "vfio-pci");
-}
-
-/* Its group, which without an IOMMU has another name. */
-static int open_group(const char *card, bool *has_iommu)
-{
-	char path[PATH_MAX], target[PATH_MAX] = "";
-	const char *number;
-	int fd;
-
-	snprintf(path, sizeof(path), DEVICES "%s/iommu_group", card);
-	if (readlink(path, target, sizeof(target) - 1) < 0)
-		return -errno;
-
-	number = strrchr(target, '/') + 1;
-	snprintf(path, sizeof(path), "/dev/vfio/%.16s", number);
-	*has_iommu = !access(path, F_OK);
-	if (!*has_iommu)
-		snprintf(path, sizeof(path), "/dev/vfio/noiommu-%.16s", number);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	return err ?: vpfn_vfio_take(lender_of(source)->card);
 }
 
 /* Container and group live as long as the device that came out of them. */
-static int device_of_group(int container, int group, bool has_iommu, const char *card)
-{
-	int device;
-
-	if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) ||
-	    ioctl(container, VFIO_SET_IOMMU, has_iommu ? VFIO_TYPE1v2_IOMMU : VFIO_NOIOMMU_IOMMU))
-		return -errno;
-
-	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, card);
-	return device < 0 ? -errno : device;
-}
-
-static int open_device(const char *card)
-{
-	int container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC), group, device;
-	bool has_iommu;
-
-	if (container < 0)
-		return -errno;
-
-	group = open_group(card, &has_iommu);
-	device = group < 0 ? group : device_of_group(container, group, has_iommu, card);
-	if (group >= 0)
-		close(group);
-	close(container);
-	return device;
-}
-
 static int map_bar(struct pfnmap_source *source)
 {
-	struct vfio_region_info bar = {
-		.argsz = sizeof(bar),
-		.index = VFIO_PCI_BAR2_REGION_INDEX,
-	};
+	struct vpfn_vfio vfio;
+	int err = vpfn_vfio_open_device(lender_of(source)->card, VPFN_VFIO_TYPE1, &vfio);
+	uint64_t bar = vfio.memory;
 
-	if (ioctl(source->file, VFIO_DEVICE_GET_REGION_INFO, &bar))
-		return -errno;
-	return pfnmap_source_map(source, source->file, bar.offset, SIZE) ?:
-	       pfnmap_source_use_file(source, bar.offset) ?: watch_entry(source);
+	source->file = vfio.device;
+	vfio.device = -1;
+	vpfn_vfio_close(&vfio);
+	return err ?: pfnmap_source_map(source, source->file, bar, SIZE) ?:
+	       pfnmap_source_use_file(source, bar) ?: watch_entry(source);
 }
 
 /*
@@ -392,7 +332,6 @@ static int map_bar(struct pfnmap_source *source)
 static int open_vfio(struct pfnmap_source *source, unsigned int n)
 {
 	struct lender *lender;
-	int err;
 
 	if (n || pfnmap_shell("modprobe -q vfio-pci"))
 		return -ENOENT;
@@ -402,12 +341,7 @@ static int open_vfio(struct pfnmap_source *source, unsigned int n)
 	lender = lender_of(source);
 	if (!pfnmap_text_read(NO_IOMMU, lender->setting, sizeof(lender->setting)))
 		pfnmap_text_write(NO_IOMMU, "1");
-	err = take_card(source);
-	if (err)
-		return err;
-
-	source->file = open_device(lender->card);
-	return source->file < 0 ? source->file : map_bar(source);
+	return take_card(source) ?: map_bar(source);
 }
 
 static void close_vfio(struct pfnmap_source *source)
@@ -418,7 +352,7 @@ static void close_vfio(struct pfnmap_source *source)
 		lender = *lender_of(source);
 	take_back(source);
 	if (lender.card[0]) {
-		rebind(lender.card, "\n");
+		vpfn_vfio_unbind(lender.card);
 		vpfn_card_wait_bound(lender.card);
 	}
 	if (lender.setting[0])

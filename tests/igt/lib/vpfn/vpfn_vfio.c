@@ -79,11 +79,28 @@ static int probe(const char *card, const char *driver)
 }
 
 /**
+ * vpfn_vfio_take:
+ * @card: name of the PCI device
+ *
+ * Takes it from its driver and gives it to vfio-pci, which is loaded.
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_vfio_take(const char *card)
+{
+	int err = probe(card, "vfio-pci");
+
+	if (err)
+		vpfn_vfio_unbind(card);
+	return err;
+}
+
+/**
  * vpfn_vfio_bind:
  * @card: name of the PCI device
  *
- * Takes it from its driver and gives it to vfio-pci. Its interrupts are not used: an IOMMU that
- * does not look at them will do.
+ * As vpfn_vfio_take(), and loads what maps memory for the card. Its interrupts are not used: an
+ * IOMMU that does not look at them will do.
  *
  * Returns: 0, -ENOENT if there is no IOMMU or the kernel lacks vfio, or another negative errno.
  */
@@ -91,7 +108,6 @@ int vpfn_vfio_bind(const char *card)
 {
 	static const char * const modules[] = { "vfio_iommu_type1", "iommufd" };
 	char path[80];
-	int err;
 
 	snprintf(path, sizeof(path), BUS "devices/%s/iommu_group", card);
 	if (access(path, F_OK) || pfnmap_shell("modprobe -q vfio-pci"))
@@ -105,10 +121,7 @@ int vpfn_vfio_bind(const char *card)
 		if (pfnmap_text_write(path, "1"))
 			return -ENOENT;
 	}
-	err = probe(card, "vfio-pci");
-	if (err)
-		vpfn_vfio_unbind(card);
-	return err;
+	return vpfn_vfio_take(card);
 }
 
 /**
@@ -141,17 +154,22 @@ static int reg_read(const struct vpfn_vfio *vfio, uint32_t reg, uint32_t *value)
 	return n == sizeof(*value) ? 0 : -EIO;
 }
 
-static int open_group(const char *card)
+/* Without an IOMMU the group has another name. */
+static int open_group(const char *card, struct vpfn_vfio *vfio)
 {
 	char path[64], link[PATH_MAX] = "";
-	int group;
+	const char *number;
 
 	snprintf(path, sizeof(path), BUS "devices/%s/iommu_group", card);
 	if (readlink(path, link, sizeof(link) - 1) < 0)
 		return -errno;
-	snprintf(path, sizeof(path), "/dev/vfio/%.16s", strrchr(link, '/') + 1);
-	group = open(path, O_RDWR | O_CLOEXEC);
-	return group < 0 ? -errno : group;
+	number = strrchr(link, '/') + 1;
+	snprintf(path, sizeof(path), "/dev/vfio/%.16s", number);
+	vfio->has_iommu = !access(path, F_OK);
+	if (!vfio->has_iommu)
+		snprintf(path, sizeof(path), "/dev/vfio/noiommu-%.16s", number);
+	vfio->group = open(path, O_RDWR | O_CLOEXEC);
+	return vfio->group < 0 ? -errno : 0;
 }
 
 /* iommufd is a container, too, with an address space that has a number. */
@@ -180,7 +198,8 @@ static int join_type1(struct vpfn_vfio *vfio)
 	err = call(vfio->group, VFIO_GROUP_SET_CONTAINER, &vfio->container);
 	if (err)
 		return err;
-	return call(vfio->container, VFIO_SET_IOMMU, (void *)VFIO_TYPE1v2_IOMMU);
+	return ioctl(vfio->container, VFIO_SET_IOMMU,
+		     vfio->has_iommu ? VFIO_TYPE1v2_IOMMU : VFIO_NOIOMMU_IOMMU) ? -errno : 0;
 }
 
 static int find_region(const struct vpfn_vfio *vfio, uint32_t index, uint64_t *offset)
@@ -192,14 +211,22 @@ static int find_region(const struct vpfn_vfio *vfio, uint32_t index, uint64_t *o
 	return err;
 }
 
-static int open_device(const char *card, struct vpfn_vfio *vfio)
+/**
+ * vpfn_vfio_open_device:
+ * @card: name of the PCI device, from vpfn_vfio_take()
+ * @by: who maps memory for it, if there is an IOMMU
+ * @vfio: the card, as vfio-pci shows it; vpfn_vfio_close() closes it, whatever this returns
+ *
+ * Returns: 0 or a negative errno.
+ */
+int vpfn_vfio_open_device(const char *card, enum vpfn_vfio_by by, struct vpfn_vfio *vfio)
 {
 	int err;
 
-	vfio->group = open_group(card);
-	if (vfio->group < 0)
-		return vfio->group;
-	err = vfio->by == VPFN_VFIO_TYPE1 ? join_type1(vfio) : join_iommufd(vfio);
+	*vfio = (struct vpfn_vfio) { .by = by, .container = -1, .group = -1, .device = -1 };
+	err = open_group(card, vfio);
+	if (!err)
+		err = by == VPFN_VFIO_TYPE1 ? join_type1(vfio) : join_iommufd(vfio);
 	if (err)
 		return err;
 
@@ -209,6 +236,8 @@ static int open_device(const char *card, struct vpfn_vfio *vfio)
 	err = find_region(vfio, VFIO_PCI_CONFIG_REGION_INDEX, &vfio->config);
 	if (!err)
 		err = find_region(vfio, VFIO_PCI_BAR0_REGION_INDEX, &vfio->regs);
+	if (!err)
+		err = find_region(vfio, VFIO_PCI_BAR2_REGION_INDEX, &vfio->memory);
 	return err;
 }
 
@@ -237,10 +266,8 @@ int vpfn_vfio_enable(struct vpfn_vfio *vfio, bool enable)
  */
 int vpfn_vfio_open(const char *card, enum vpfn_vfio_by by, struct vpfn_vfio *vfio)
 {
-	int err;
+	int err = vpfn_vfio_open_device(card, by, vfio);
 
-	*vfio = (struct vpfn_vfio) { .by = by, .container = -1, .group = -1, .device = -1 };
-	err = open_device(card, vfio);
 	if (!err)
 		err = vpfn_vfio_enable(vfio, true);
 	if (!err) {

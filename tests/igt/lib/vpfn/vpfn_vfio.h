@@ -25,12 +25,16 @@ struct vpfn_vfio {
 	uint32_t ioas;		/* iommufd's */
 	uint64_t config;	/* where the device's file has its regions */
 	uint64_t regs;
+	uint64_t memory;
+	bool has_iommu;
 	char *ring;
 };
 
+int vpfn_vfio_take(const char *card);
 int vpfn_vfio_bind(const char *card);
 int vpfn_vfio_unbind(const char *card);
 
+int vpfn_vfio_open_device(const char *card, enum vpfn_vfio_by by, struct vpfn_vfio *vfio);
 int vpfn_vfio_open(const char *card, enum vpfn_vfio_by by, struct vpfn_vfio *vfio);
 void vpfn_vfio_close(struct vpfn_vfio *vfio);
 
