@@ -6,10 +6,9 @@
  * memory pleases. The table of the answers is in matrix.md.
  */
 #include <errno.h>
-#include <stdio.h>
 
 #include "igt.h"
-#include "pfnmap/pfnmap_disk.h"
+#include "pfnmap/pfnmap_base.h"
 #include "pfnmap/pfnmap_matrix.h"
 #include "pfnmap/pfnmap_users.h"
 
@@ -20,26 +19,8 @@ IGT_TEST_DESCRIPTION("Users of user memory, asked about an address without memor
 
 #define MATRIX		"users on an address without memory"
 
-static struct pfnmap_disk disk;
 static struct pfnmap_user_family io_family = { .name = "io", .users = pfnmap_io_users };
 static const size_t one = 1;
-
-static void remove_disk(int sig)
-{
-	(void)sig;
-	pfnmap_disk_remove(&disk);
-}
-
-static void open_disk(void)
-{
-	char path[96];
-
-	igt_install_exit_handler(remove_disk);
-	igt_assert_eq(pfnmap_disk_create(&disk) ?: pfnmap_disk_mount(&disk, "ext4"), 0);
-	snprintf(path, sizeof(path), "%s/file", disk.mount);
-	igt_assert_eq(pfnmap_io_set_file(path), 0);
-	io_family.count = pfnmap_io_user_count;
-}
 
 /* The test with the bug looks at the bytes of the memory that it meant. */
 static int peek_meant(const struct pfnmap_target *target, void *bytes)
@@ -126,8 +107,10 @@ int igt_main()
 		{ "video", pfnmap_video_families, &pfnmap_video_family_count },
 	};
 
-	igt_fixture()
-		open_disk();
+	igt_fixture() {
+		pfnmap_matrix_use_ext4();
+		io_family.count = pfnmap_io_user_count;
+	}
 
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
 		igt_describe("Each user of a table, asked about an address without memory.");

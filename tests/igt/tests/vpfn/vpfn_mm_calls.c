@@ -349,27 +349,6 @@ static void walk_pagemap(char *map, size_t size)
 	close(file);
 }
 
-static void walk_smaps(char *map, size_t size)
-{
-	(void)map;
-	(void)size;
-	read_all("/proc/self/smaps");
-}
-
-static void walk_smaps_rollup(char *map, size_t size)
-{
-	(void)map;
-	(void)size;
-	read_all("/proc/self/smaps_rollup");
-}
-
-static void walk_numa_maps(char *map, size_t size)
-{
-	(void)map;
-	(void)size;
-	read_all("/proc/self/numa_maps");
-}
-
 static void walk_mbind(char *map, size_t size)
 {
 	unsigned long nodes = 1;
@@ -381,18 +360,19 @@ static void walk_mbind(char *map, size_t size)
 
 static const struct {
 	const char *name;
-	void (*walk)(char *map, size_t size);
+	void (*walk)(char *map, size_t size);	/* NULL: the file is read */
+	const char *file;
 	bool splits_pud;
 } walks[] = {
 	/* mincore_pud_entry() */
-	{ "leaf after mincore", walk_mincore, false },
+	{ "leaf after mincore", walk_mincore, NULL, false },
 	/* walk_page_test(), which walk_page_vma() does without */
-	{ "leaf after /proc/pid/pagemap", walk_pagemap, false },
-	{ "leaf after /proc/pid/smaps", walk_smaps, true },
-	{ "leaf after /proc/pid/smaps_rollup", walk_smaps_rollup, true },
-	{ "leaf after /proc/pid/numa_maps", walk_numa_maps, true },
+	{ "leaf after /proc/pid/pagemap", walk_pagemap, NULL, false },
+	{ "leaf after /proc/pid/smaps", NULL, "/proc/self/smaps", true },
+	{ "leaf after /proc/pid/smaps_rollup", NULL, "/proc/self/smaps_rollup", true },
+	{ "leaf after /proc/pid/numa_maps", NULL, "/proc/self/numa_maps", true },
 	/* queue_pages_test_walk(): goes on with MPOL_MF_STRICT */
-	{ "leaf after mbind MPOL_MF_STRICT", walk_mbind, true },
+	{ "leaf after mbind MPOL_MF_STRICT", walk_mbind, NULL, true },
 };
 
 static void test_walk(const struct pfnmap_source *source)
@@ -403,7 +383,10 @@ static void test_walk(const struct pfnmap_source *source)
 		bool gone = walks[i].splits_pud && view->level == VPFN_PUD;
 		struct vpfn_leaf leaf;
 
-		walks[i].walk(view->map, view->bo.size);
+		if (walks[i].walk)
+			walks[i].walk(view->map, view->bo.size);
+		else
+			read_all(walks[i].file);
 		igt_assert_eq(vpfn_leaf_from_driver(fd, source->target.addr, &leaf), 0);
 		pfnmap_matrix_cell(MATRIX, walks[i].name, source->name,
 				   leaf.level == VPFN_NONE ? "gone until touched" :
