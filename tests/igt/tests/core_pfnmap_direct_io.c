@@ -11,7 +11,8 @@
 IGT_TEST_DESCRIPTION("Direct and buffered I/O on mappings of any driver.");
 
 static const struct pfnmap_group groups[] = {
-	{ .matrix = "core_pfnmap_direct_io", PFNMAP_FAMILIES(ext4), .of_pages = true, .of_machine = true },
+	{ .matrix = "core_pfnmap_direct_io", PFNMAP_FAMILIES(ext4),
+	  .of_pages = true, .of_machine = true },
 };
 
 int igt_main_args("", pfnmap_matrix_options, pfnmap_matrix_help, pfnmap_matrix_option, NULL)

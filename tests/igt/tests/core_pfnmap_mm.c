@@ -12,7 +12,8 @@ IGT_TEST_DESCRIPTION("Calls of mm on mappings of any driver.");
 
 static const struct pfnmap_group groups[] = {
 	{ .matrix = "core_pfnmap_mm, pages as such", PFNMAP_FAMILIES(page) },
-	{ .matrix = "core_pfnmap_mm, memory failure", PFNMAP_FAMILIES(failure), .of_machine = true },
+	{ .matrix = "core_pfnmap_mm, memory failure", PFNMAP_FAMILIES(failure),
+	  .of_machine = true },
 	{ .matrix = "core_pfnmap_mm", PFNMAP_FAMILIES(mm) },
 	{ .matrix = "core_pfnmap_mm, looks", PFNMAP_FAMILIES(look) },
 };

@@ -10,7 +10,8 @@
 IGT_TEST_DESCRIPTION("USERPTR of V4L2 on mappings of any driver.");
 
 static const struct pfnmap_group groups[] = {
-	{ .matrix = "core_pfnmap_video", PFNMAP_FAMILIES(video), .of_pages = true, .of_machine = true },
+	{ .matrix = "core_pfnmap_video", PFNMAP_FAMILIES(video),
+	  .of_pages = true, .of_machine = true },
 };
 
 int igt_main_args("", pfnmap_matrix_options, pfnmap_matrix_help, pfnmap_matrix_option, NULL)

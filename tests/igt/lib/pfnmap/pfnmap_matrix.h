@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What do consumers of user memory answer on mappings of any driver? A test adds kinds of sources
- * and names families of users. Each family is a subtest, and in it each source is a dynamic one, and
- * so is ordinary memory, the positive control. These helpers are IGT's: they assert and skip.
+ * and names families of users. A family is a subtest; each source is a dynamic one in it, and so
+ * is ordinary memory, the positive control. These helpers are IGT's: they assert and skip.
  */
 #ifndef PFNMAP_MATRIX_H
 #define PFNMAP_MATRIX_H

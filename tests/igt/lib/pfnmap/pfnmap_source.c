@@ -112,14 +112,16 @@ static int peek_file(const struct pfnmap_target *target, void *bytes)
 {
 	const struct pfnmap_source *source = target->data;
 
-	return pfnmap_moved(pread(source->file, bytes, PFNMAP_TARGET_LEN, source->offset), PFNMAP_TARGET_LEN);
+	return pfnmap_moved(pread(source->file, bytes, PFNMAP_TARGET_LEN, source->offset),
+			    PFNMAP_TARGET_LEN);
 }
 
 static int poke_file(const struct pfnmap_target *target, const void *bytes)
 {
 	const struct pfnmap_source *source = target->data;
 
-	return pfnmap_moved(pwrite(source->file, bytes, PFNMAP_TARGET_LEN, source->offset), PFNMAP_TARGET_LEN);
+	return pfnmap_moved(pwrite(source->file, bytes, PFNMAP_TARGET_LEN, source->offset),
+			    PFNMAP_TARGET_LEN);
 }
 
 /**

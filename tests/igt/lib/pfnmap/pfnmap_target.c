@@ -32,12 +32,14 @@ static int poke_memory(const struct pfnmap_target *target, const void *bytes)
 /* Shared memory has a file. */
 static int peek_shared(const struct pfnmap_target *target, void *bytes)
 {
-	return pfnmap_moved(pread(*(int *)target->data, bytes, PFNMAP_TARGET_LEN, 0), PFNMAP_TARGET_LEN);
+	return pfnmap_moved(pread(*(int *)target->data, bytes, PFNMAP_TARGET_LEN, 0),
+			    PFNMAP_TARGET_LEN);
 }
 
 static int poke_shared(const struct pfnmap_target *target, const void *bytes)
 {
-	return pfnmap_moved(pwrite(*(int *)target->data, bytes, PFNMAP_TARGET_LEN, 0), PFNMAP_TARGET_LEN);
+	return pfnmap_moved(pwrite(*(int *)target->data, bytes, PFNMAP_TARGET_LEN, 0),
+			    PFNMAP_TARGET_LEN);
 }
 
 /**

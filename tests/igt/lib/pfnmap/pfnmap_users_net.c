@@ -140,7 +140,8 @@ static int encrypt(const void *from, void *to)
 	header->cmsg_type = ALG_SET_OP;
 	header->cmsg_len = CMSG_LEN(sizeof(direction));
 	memcpy(CMSG_DATA(header), &direction, sizeof(direction));
-	err = pfnmap_moved(sendmsg(op, &message, 0), LEN) ?: pfnmap_moved(recv(op, to, LEN, 0), LEN);
+	err = pfnmap_moved(sendmsg(op, &message, 0), LEN) ?:
+	      pfnmap_moved(recv(op, to, LEN, 0), LEN);
 	close(op);
 	return err;
 }

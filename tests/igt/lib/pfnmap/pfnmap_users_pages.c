@@ -250,8 +250,8 @@ static int transmit(const struct wire *wire, const struct pfnmap_target *target)
 	uint64_t bytes[WORDS];
 
 	return pfnmap_moved(send(wire->from, target->addr, LEN, MSG_ZEROCOPY), LEN) ?:
-	       pfnmap_moved(recv(wire->to, bytes, LEN, MSG_WAITALL), LEN) ?: wait_for_report(wire->from) ?:
-	       pfnmap_target_matches(target, bytes);
+	       pfnmap_moved(recv(wire->to, bytes, LEN, MSG_WAITALL), LEN) ?:
+	       wait_for_report(wire->from) ?: pfnmap_target_matches(target, bytes);
 }
 
 static int send_zerocopy(const struct pfnmap_target *target)
