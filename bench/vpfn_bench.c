@@ -11,12 +11,16 @@
  * Prints a line for each figure, tab-separated: "figure", work, side, size in bytes, unit, least,
  * largest. A side that the machine lacks has a line "absent", side, reason.
  *
+ * With the argument "clock" it measures what only a clock can tell, in ns, in a VM without -icount.
+ *
  * With the argument "functions" it does the work that is to be looked at once on each side, between
  * the marks of marks.h, and prints "window", work, side for each.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/vfio.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,16 +37,21 @@
 #include "pfnmap/pfnmap_pattern.h"
 #include "vpfn/vpfn_bo.h"
 #include "vpfn/vpfn_card.h"
+#include "vpfn/vpfn_host.h"
 #include "vpfn/vpfn_job.h"
 #include "vpfn/vpfn_leaf.h"
 
 #define REPEATS		3
 #define MIB		(1ull << 20)
 #define SIZES		{ PFNMAP_2M, 64 * MIB, PFNMAP_1G }
+#define VRAM_SIZE	(4 * PFNMAP_1G)
 #define BUFFERS		1000
 #define BUFFER_SIZE	(4 * MIB)
-#define SMALL_BUFFERS	10000
+#define SMALL_BUFFERS	100000
 #define JOBS		2000
+#define MOVED_SIZE	(256 * MIB)
+#define THREADS_MAX	4
+#define THREADS_SIZE	(256 * MIB)
 #define VRAM_BAR	2
 
 struct mapping {
@@ -116,7 +125,7 @@ static int open_vpfn(const struct side *side)
 {
 	int err = vpfn_limit_set(side->level);
 
-	err = err ?: vpfn_bo_create_in(card, PFNMAP_1G, DRM_VPFN_PLACEMENT_VRAM,
+	err = err ?: vpfn_bo_create_in(card, VRAM_SIZE, DRM_VPFN_PLACEMENT_VRAM,
 				       DRM_VPFN_GEM_CREATE_CPU_ACCESS, &bo);
 	/* The engine clears it. */
 	return err ?: vpfn_bo_wait(card, &bo, 0, VPFN_LONG_NS);
@@ -274,6 +283,71 @@ static void close_hugetlb(const struct side *side)
 	pfnmap_text_write(HUGE_PAGES, "0");
 }
 
+/*
+ * A dumb buffer of vgem, by drm_gem_shmem_helper. vgem has no mount with huge pages of its own; the
+ * kernel's mount, which it uses, has them while shmem_enabled says so.
+ */
+#define SHMEM_ENABLED	"/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+
+static struct {
+	int card;
+	struct drm_mode_create_dumb buffer;
+	struct drm_mode_map_dumb place;
+} vgem;
+
+static int open_vgem_card(void)
+{
+	int found = -ENODEV;
+	glob_t cards;
+
+	if (system("modprobe -q vgem") || glob("/dev/dri/card*", 0, NULL, &cards))
+		return -ENODEV;
+	for (size_t i = 0; i < cards.gl_pathc && found < 0; i++) {
+		int fd = open(cards.gl_pathv[i], O_RDWR | O_CLOEXEC);
+		drmVersionPtr version = fd < 0 ? NULL : drmGetVersion(fd);
+
+		if (version && !strcmp(version->name, "vgem"))
+			found = fd;
+		else if (fd >= 0)
+			close(fd);
+		drmFreeVersion(version);
+	}
+	globfree(&cards);
+	return found;
+}
+
+static int open_vgem(const struct side *side)
+{
+	bool huge = side->level == VPFN_PMD;
+	int err = pfnmap_text_write(SHMEM_ENABLED, huge ? "within_size" : "never");
+
+	if (err)
+		return err;
+	vgem.card = open_vgem_card();
+	if (vgem.card < 0)
+		return vgem.card;
+	vgem.buffer = (struct drm_mode_create_dumb) {
+		.width = PFNMAP_1G / PFNMAP_PAGE, .height = PFNMAP_PAGE, .bpp = 8,
+	};
+	if (ioctl(vgem.card, DRM_IOCTL_MODE_CREATE_DUMB, &vgem.buffer))
+		return -errno;
+	vgem.place = (struct drm_mode_map_dumb) { .handle = vgem.buffer.handle };
+	return ioctl(vgem.card, DRM_IOCTL_MODE_MAP_DUMB, &vgem.place) ? -errno : 0;
+}
+
+static int map_vgem(const struct side *side, uint64_t size, void **map)
+{
+	(void)side;
+	return map_fixed(area, size, MAP_SHARED, vgem.card, vgem.place.offset, map);
+}
+
+static void close_vgem(const struct side *side)
+{
+	(void)side;
+	close(vgem.card);
+	pfnmap_text_write(SHMEM_ENABLED, "never");
+}
+
 /* vpfn at PTE maps by TTM's own fault handler, ttm_bo_vm_fault_reserved(). vfio-pci comes last. */
 static const struct side sides[] = {
 	{ "vpfn-pte", VPFN_PTE, open_vpfn, map_vpfn, close_vpfn },
@@ -281,6 +355,8 @@ static const struct side sides[] = {
 	{ "vpfn-pud", VPFN_PUD, open_vpfn, map_vpfn, close_vpfn },
 	{ "anonymous", VPFN_PTE, NULL, map_anonymous, NULL },
 	{ "anonymous-thp", VPFN_PMD, NULL, map_anonymous, NULL },
+	{ "shmem", VPFN_PTE, open_vgem, map_vgem, close_vgem },
+	{ "shmem-huge", VPFN_PMD, open_vgem, map_vgem, close_vgem },
 	{ "hugetlb", VPFN_PMD, open_hugetlb, map_hugetlb, close_hugetlb },
 	{ "dev-mem", VPFN_PTE, open_mem, map_mem, close_mem },
 	{ "vfio-pci-pte", VPFN_PTE, open_vfio, map_vfio, NULL },
@@ -305,7 +381,7 @@ static void unmap(const struct mapping *mapping)
 		fail("munmap", -errno);
 }
 
-#define TOUCHES_MAX	(PFNMAP_1G / PFNMAP_PAGE)
+#define TOUCHES_MAX	(VRAM_SIZE / PFNMAP_PAGE)
 
 /* What each touch has cost: the least of all repeats */
 static uint32_t least_cost[TOUCHES_MAX];
@@ -464,6 +540,8 @@ static void measure_side(const struct side *side)
 		measure_mmap(side, sizes[i]);
 		measure_fork(side, sizes[i]);
 	}
+	if (side->open == open_vpfn)
+		measure_touch(side, VRAM_SIZE, &touches[0]);
 	if (side->close)
 		side->close(side);
 }
@@ -511,7 +589,8 @@ static void measure_buffers(const struct side *side)
 		err = err ?: vpfn_bo_map(card, &buffer, &mapping.map);
 		if (err)
 			fail("a buffer", err);
-		touch(&mapping, PFNMAP_PAGE, 1);
+		for (uint64_t at = 0; at < BUFFER_SIZE; at += PFNMAP_PAGE)
+			pfnmap_store((char *)mapping.map + at, 1);
 		unmap(&mapping);
 		vpfn_bo_close(card, &buffer);
 		add(&each, task_time() - begin);
@@ -564,6 +643,270 @@ static void measure_submit(const struct side *side)
 	tell("submit-nop", side, 0, "instructions", &figure);
 }
 
+/* ---- The work that a clock measures ---- */
+
+static uint64_t clock_time(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC_RAW, &time);
+	return time.tv_sec * 1000000000ull + time.tv_nsec;
+}
+
+/* What one call costs, by @clock */
+static void add_call(struct figure *figure, uint64_t (*clock)(void), int (*call)(void *arg),
+		     void *arg, const char *what)
+{
+	uint64_t begin = clock();
+	int err = call(arg);
+
+	add(figure, clock() - begin);
+	if (err)
+		fail(what, err);
+}
+
+struct moved {
+	struct vpfn_bo vram, system;
+	void *map;
+};
+
+static int copy_out(void *arg)
+{
+	struct moved *moved = arg;
+
+	return vpfn_copy(card, &moved->system, 0, &moved->vram, 0, MOVED_SIZE);
+}
+
+static int copy_in(void *arg)
+{
+	struct moved *moved = arg;
+
+	return vpfn_copy(card, &moved->vram, 0, &moved->system, 0, MOVED_SIZE);
+}
+
+static int evict(void *arg)
+{
+	(void)arg;
+	return vpfn_evict(card);
+}
+
+/* The engine gets the buffer back, and a word of it to fill. */
+static int bring_back(void *arg)
+{
+	struct moved *moved = arg;
+
+	return vpfn_fill(card, &moved->vram, 0, 4, 0);
+}
+
+/* The job that brings the buffer back has been submitted. */
+static int touch_moving(void *arg)
+{
+	struct moved *moved = arg;
+
+	pfnmap_store(moved->map, 1);
+	return 0;
+}
+
+static void submit_return(struct moved *moved)
+{
+	struct drm_vpfn_cmd word = vpfn_cmd_fill(&moved->vram, 0, 4, 0);
+	int err = vpfn_submit(card, &word, 1, 0, 0);
+
+	if (err)
+		fail("a return", err);
+}
+
+/* A buffer of which each page is mapped is moved out and back; the same bytes copied by a job. */
+static void measure_moves(const struct side *side, uint64_t (*clock)(void), const char *unit)
+{
+	struct figure out = {}, back = {}, copied_out = {}, copied_in = {}, fault = {};
+	struct moved moved;
+	int err = vpfn_limit_set(side->level);
+
+	err = err ?: vpfn_bo_create_in(card, MOVED_SIZE, DRM_VPFN_PLACEMENT_VRAM,
+				       DRM_VPFN_GEM_CREATE_CPU_ACCESS, &moved.vram);
+	err = err ?: vpfn_bo_create_in(card, MOVED_SIZE, DRM_VPFN_PLACEMENT_SYSTEM, 0,
+				       &moved.system);
+	err = err ?: vpfn_bo_map(card, &moved.vram, &moved.map);
+	if (err)
+		fail("buffers to move", err);
+	for (int i = 0; i < REPEATS; i++) {
+		for (uint64_t at = 0; at < MOVED_SIZE; at += PFNMAP_PAGE)
+			pfnmap_store((char *)moved.map + at, 1);
+		add_call(&copied_out, clock, copy_out, &moved, "a copy");
+		add_call(&out, clock, evict, &moved, "an eviction");
+		add_call(&back, clock, bring_back, &moved, "a return");
+		add_call(&copied_in, clock, copy_in, &moved, "a copy");
+		err = vpfn_evict(card);
+		if (err)
+			fail("an eviction", err);
+		submit_return(&moved);
+		add_call(&fault, clock, touch_moving, &moved, "a touch");
+	}
+	munmap(moved.map, MOVED_SIZE);
+	vpfn_bo_close(card, &moved.vram);
+	vpfn_bo_close(card, &moved.system);
+	tell("evict", side, MOVED_SIZE, unit, &out);
+	tell("evict-copy", side, MOVED_SIZE, unit, &copied_out);
+	tell("return", side, MOVED_SIZE, unit, &back);
+	tell("return-copy", side, MOVED_SIZE, unit, &copied_in);
+	tell("touch-moving", side, MOVED_SIZE, unit, &fault);
+}
+
+static uint64_t memcpy_on_host(void)
+{
+	char answer[32];
+	int err = vpfn_host_command(answer, sizeof(answer), "memcpy %llu",
+				    (unsigned long long)MOVED_SIZE);
+
+	if (err)
+		fail("memcpy on the host", err);
+	return strtoull(answer, NULL, 10);
+}
+
+/* One submission takes 256 MiB in parts that a checksum may have. */
+static uint64_t engine_time(const struct vpfn_bo *from, const struct vpfn_bo *to, uint32_t op)
+{
+	struct drm_vpfn_cmd cmds[MOVED_SIZE / DRM_VPFN_CRC_LENGTH_MAX];
+	uint64_t begin = clock_time();
+	int err;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cmds); i++) {
+		uint64_t at = i * (uint64_t)DRM_VPFN_CRC_LENGTH_MAX, len = DRM_VPFN_CRC_LENGTH_MAX;
+
+		if (op == DRM_VPFN_CMD_FILL)
+			cmds[i] = vpfn_cmd_fill(to, at, len, 0x12345678);
+		else if (op == DRM_VPFN_CMD_COPY)
+			cmds[i] = vpfn_cmd_copy(to, at, from, at, len);
+		else
+			cmds[i] = vpfn_cmd_crc(to, 0, from, at, len);
+	}
+	err = vpfn_run(card, cmds, ARRAY_SIZE(cmds));
+	if (err)
+		fail("a job", err);
+	return clock_time() - begin;
+}
+
+#define ENGINE_ROUNDS	10
+
+static void measure_engine(void)
+{
+	static const struct side engine = { .name = "engine" }, host = { .name = "host" };
+	struct figure copy = {}, fill = {}, crc = {}, on_host = {};
+	struct vpfn_bo from, to;
+	int err = vpfn_bo_create(card, MOVED_SIZE, &from);
+
+	err = err ?: vpfn_bo_create(card, MOVED_SIZE, &to);
+	if (err)
+		fail("buffers of the engine", err);
+	for (int i = 0; i < ENGINE_ROUNDS; i++) {
+		add(&on_host, memcpy_on_host());
+		add(&copy, engine_time(&from, &to, DRM_VPFN_CMD_COPY));
+		add(&fill, engine_time(&from, &to, DRM_VPFN_CMD_FILL));
+		add(&crc, engine_time(&from, &to, DRM_VPFN_CMD_CRC32C));
+	}
+	vpfn_bo_close(card, &from);
+	vpfn_bo_close(card, &to);
+	tell("memcpy", &host, MOVED_SIZE, "ns", &on_host);
+	tell("copy", &engine, MOVED_SIZE, "ns", &copy);
+	tell("fill", &engine, MOVED_SIZE, "ns", &fill);
+	tell("crc", &engine, MOVED_SIZE, "ns", &crc);
+}
+
+struct toucher {
+	pthread_t thread;
+	pthread_barrier_t *begin;
+	char *from;
+	uint64_t size;
+	uint64_t begun, ended;
+};
+
+static void *touch_pages(void *arg)
+{
+	struct toucher *toucher = arg;
+
+	pthread_barrier_wait(toucher->begin);
+	toucher->begun = clock_time();
+	for (uint64_t at = 0; at < toucher->size; at += PFNMAP_PAGE)
+		pfnmap_store(toucher->from + at, 1);
+	toucher->ended = clock_time();
+	return NULL;
+}
+
+/* From when the first thread begins until the last one has ended */
+static uint64_t touch_by_threads(struct toucher *touchers, unsigned int count)
+{
+	uint64_t first = UINT64_MAX, last = 0;
+	pthread_barrier_t begin;
+
+	pthread_barrier_init(&begin, NULL, count);
+	for (unsigned int i = 0; i < count; i++) {
+		touchers[i].begin = &begin;
+		if (pthread_create(&touchers[i].thread, NULL, touch_pages, &touchers[i]))
+			fail("a thread", -EAGAIN);
+	}
+	for (unsigned int i = 0; i < count; i++) {
+		pthread_join(touchers[i].thread, NULL);
+		if (touchers[i].begun < first)
+			first = touchers[i].begun;
+		if (touchers[i].ended > last)
+			last = touchers[i].ended;
+	}
+	pthread_barrier_destroy(&begin);
+	return last - first;
+}
+
+/* @count threads touch 256 MiB: a part of one buffer each, or a buffer each. */
+static void measure_threads(const struct side *side, unsigned int count, bool one_buffer)
+{
+	uint64_t part = THREADS_SIZE / count;
+	struct toucher touchers[THREADS_MAX];
+	struct vpfn_bo bos[THREADS_MAX];
+	unsigned int buffers = one_buffer ? 1 : count;
+	struct figure figure = {};
+	void *maps[THREADS_MAX];
+	char work[32];
+	int err = vpfn_limit_set(side->level);
+
+	for (unsigned int i = 0; !err && i < buffers; i++) {
+		err = vpfn_bo_create_in(card, THREADS_SIZE / buffers, DRM_VPFN_PLACEMENT_VRAM,
+					DRM_VPFN_GEM_CREATE_CPU_ACCESS, &bos[i]);
+		err = err ?: vpfn_bo_wait(card, &bos[i], 0, VPFN_LONG_NS);
+	}
+	for (int repeat = 0; !err && repeat < REPEATS; repeat++) {
+		for (unsigned int i = 0; !err && i < buffers; i++)
+			err = vpfn_bo_map(card, &bos[i], &maps[i]);
+		if (err)
+			break;
+		for (unsigned int i = 0; i < count; i++) {
+			touchers[i].from = one_buffer ? (char *)maps[0] + i * part : maps[i];
+			touchers[i].size = part;
+		}
+		add(&figure, touch_by_threads(touchers, count));
+		for (unsigned int i = 0; i < buffers; i++)
+			munmap(maps[i], THREADS_SIZE / buffers);
+	}
+	if (err)
+		fail("buffers of threads", err);
+	for (unsigned int i = 0; i < buffers; i++)
+		vpfn_bo_close(card, &bos[i]);
+	snprintf(work, sizeof(work), "threads-%u-%s", count, one_buffer ? "one" : "own");
+	tell(work, side, THREADS_SIZE, "ns", &figure);
+}
+
+static void measure_clock(void)
+{
+	measure_engine();
+	for (unsigned int i = 0; sides[i].open == open_vpfn; i++) {
+		measure_moves(&sides[i], clock_time, "ns");
+		measure_threads(&sides[i], 1, true);
+		for (unsigned int count = 2; count <= THREADS_MAX; count *= 2) {
+			measure_threads(&sides[i], count, true);
+			measure_threads(&sides[i], count, false);
+		}
+	}
+}
+
 static void measure_driver(void)
 {
 	static const struct side driver = { .name = "vpfn" };
@@ -572,6 +915,8 @@ static void measure_driver(void)
 	measure_create(&driver);
 	for (unsigned int i = 0; sides[i].open == open_vpfn; i++)
 		measure_buffers(&sides[i]);
+	for (unsigned int i = 0; sides[i].open == open_vpfn; i++)
+		measure_moves(&sides[i], task_time, "instructions");
 }
 
 int main(int argc, char **argv)
@@ -590,6 +935,10 @@ int main(int argc, char **argv)
 	munmap(reserved, 2 * PFNMAP_1G);
 	area = reserved;
 
+	if (argc > 1 && !strcmp(argv[1], "clock")) {
+		measure_clock();
+		return 0;
+	}
 	if (!functions)
 		measure_driver();
 	for (unsigned int i = 0; i < ARRAY_SIZE(sides); i++) {

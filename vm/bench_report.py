@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What did vpfn_bench measure?
 
-usage: bench_report.py write OUTPUT DIR   its output as DIR/bench.json, and data for gnuplot
+usage: bench_report.py write DIR OUTPUT... its outputs as DIR/bench.json, and data for gnuplot
        bench_report.py functions RUN DIR  adds what "vpfn_bench functions" and the plugin wrote to
                                           the directory RUN of their VM
        bench_report.py page DIR           bench.html with the plots
@@ -19,6 +19,13 @@ from pathlib import Path
 
 # More than two runs differ by
 TOLERANCE = 0.02
+
+# A clock's figures depend on the machine and on what else it does: diff leaves them out.
+CLOCK_UNITS = ("ns", "ms")
+
+# A figure and the one beside it: speed as a part of memcpy(), time of a move by that of the copy
+RATIOS = (("copy", "memcpy"), ("fill", "memcpy"), ("crc", "memcpy"), ("evict", "evict-copy"),
+          ("return", "return-copy"))
 
 # Rows of the table by function
 FUNCTIONS = 40
@@ -46,12 +53,15 @@ COLUMNS = (
     ("munmap-page", "instructions", "one page"),
     ("fork", "instructions", "fork"),
 )
-SIZES = {1 << 12: "4 KiB", 1 << 21: "2 MiB", 1 << 22: "4 MiB", 1 << 26: "64 MiB", 1 << 30: "1 GiB"}
+SIZES = {1 << 12: "4 KiB", 1 << 21: "2 MiB", 1 << 22: "4 MiB", 1 << 26: "64 MiB",
+         1 << 28: "256 MiB", 1 << 30: "1 GiB", 1 << 32: "4 GiB"}
+DRIVER_WORK = ("submit-nop", "create", "close", "buffers", "evict", "evict-copy", "return",
+               "return-copy", "touch-moving")
 
 
-def parse(output):
+def parse(outputs):
     figures, absent = [], []
-    for line in output.read_text(errors="replace").splitlines():
+    for line in "".join(Path(output).read_text(errors="replace") for output in outputs).splitlines():
         fields = line.split("\t")
         if fields[0] == "figure" and len(fields) == 7:
             work, side, size, unit, least, largest = fields[1:]
@@ -60,7 +70,7 @@ def parse(output):
         elif fields[0] == "absent" and len(fields) == 3:
             absent.append({"side": fields[1], "reason": fields[2]})
     if not figures:
-        sys.exit(f"bench_report.py: no figures in {output}")
+        sys.exit(f"bench_report.py: no figures in {outputs}")
     return {"SPDX-License-Identifier": "MIT", "machine": machine(),
             "counter": "guest instructions: QEMU TCG, -icount shift=0, one processor",
             "figures": figures, "absent": absent}
@@ -88,8 +98,8 @@ def find(bench, work, side, size, unit):
     return None
 
 
-def write(output, directory):
-    bench = parse(Path(output))
+def write(directory, *outputs):
+    bench = parse(outputs)
     directory = Path(directory)
     (directory / "bench.json").write_text(json.dumps(bench, indent=1) + "\n")
     script = ["set terminal svg size 760,440 font 'sans-serif,13' background 'white'",
@@ -152,6 +162,19 @@ def function_table(bench):
     return rows
 
 
+def ratio_table(bench):
+    """The engine and memcpy(), moves and copies, in the same run: time, by the clock"""
+    rows = [["work", "side", "beside", "ratio"]]
+    for work, beside in RATIOS:
+        for side in sides(bench):
+            time = find(bench, work, side, 1 << 28, "ns")
+            other = find(bench, beside, "host" if beside == "memcpy" else side, 1 << 28, "ns")
+            if time and other:
+                ratio = other / time if beside == "memcpy" else time / other
+                rows.append([work, side, beside, f"{ratio:.2f}"])
+    return rows
+
+
 def tables(bench):
     """Yields a title and rows of text for each size, and for the work of the driver."""
     for size in sorted({f["size"] for f in bench["figures"] if f["work"] == "touch-pages"}):
@@ -163,9 +186,16 @@ def tables(bench):
         yield f"A mapping of {SIZES.get(size, size)}: guest instructions, unless it says otherwise", rows
     rows = [["work", "side", "size", "unit", "figure"]]
     for f in bench["figures"]:
-        if f["work"] in ("submit-nop", "create", "close", "buffers"):
+        if f["work"] in DRIVER_WORK and f["unit"] not in CLOCK_UNITS:
             rows.append([f["work"], f["side"], SIZES.get(f["size"], "-"), f["unit"], f"{f['least']:,}"])
     yield "Work of the driver, each time", rows
+    rows = [["work", "side", "size", "unit", "least", "largest"]]
+    for f in bench["figures"]:
+        if f["unit"] in CLOCK_UNITS or f["work"].startswith("start-up"):
+            rows.append([f["work"], f["side"], SIZES.get(f["size"], "-"), f["unit"],
+                         f"{f['least']:,}", f"{f['largest']:,}"])
+    yield "By the clock of the host", rows
+    yield "By the clock of the host, side by side", ratio_table(bench)
     yield "The first touch of a GiB: instructions of the kernel by function", function_table(bench)
 
 
@@ -218,8 +248,10 @@ td:first-child, th:first-child { text-align: left; }
 
 def diff(old, new):
     old, new = load(old), load(new)
+    compared = [f for f in old["figures"]
+                if f["unit"] not in CLOCK_UNITS and not f["work"].startswith("start-up")]
     worse = 0
-    for f in old["figures"]:
+    for f in compared:
         after = find(new, f["work"], f["side"], f["size"], f["unit"])
         name = f"{f['work']} {f['side']} {SIZES.get(f['size'], '')} ({f['unit']})"
         if after is None:
@@ -228,7 +260,7 @@ def diff(old, new):
         elif after > f["least"] * (1 + (TOLERANCE if f["unit"] == "instructions" else 0)):
             print(f"{name}: {f['least']:,} before, {after:,} now")
             worse += 1
-    print(f"{worse} of {len(old['figures'])} figures got worse")
+    print(f"{worse} of {len(compared)} figures got worse")
     return 1 if worse else 0
 
 

@@ -378,6 +378,8 @@ start_vm() {
 		"${confined[@]}" "${arguments[@]}" 2>"$dir/qemu.log" || qemu_status=$?
 		return
 	fi
+	# With guest/booted: how long the way to user space is
+	touch "$dir/started"
 	"${confined[@]}" "${arguments[@]}" 2>"$dir/qemu.log" </dev/null &
 	qemu_pid=$!
 	watch_limits "$qemu_pid" >/dev/null 2>&1 {busy}>&- &

@@ -7,12 +7,15 @@ vpfn.control, one a line, and answers each with "ok", "ok VALUE" or "error TEXT"
   get ID PROPERTY         its value, as JSON
   unplug ID               asks the guest to let go of the card: it has left when a "plug" succeeds
   plug ID                 the same card again, into the same slot, as soon as the old one has left
+  memcpy BYTES            how many ns the host's memcpy() takes, in shared memory as VRAM is
   wakeup MILLISECONDS     after that time, wakes the guest up, or as soon as it sleeps
 
 usage: control.py QMP-SOCKET PIPE CARD...: QEMU reads PIPE.in and writes PIPE.out; a CARD is
 the JSON that QEMU's -device has had
 """
+import ctypes
 import json
+import mmap
 import socket
 import sys
 import threading
@@ -65,6 +68,7 @@ class Control:
     def __init__(self, qmp, cards):
         self.qmp = qmp
         self.cards = {card["id"]: card for card in map(json.loads, cards)}
+        self.shared = []
 
     def path(self, card):
         if card not in self.cards:
@@ -86,6 +90,16 @@ class Control:
         patiently(lambda: self.qmp.execute("device_add", self.cards[card]),
                   reasons=("Duplicate", "in use", "used by", "busy"))
 
+    def memcpy(self, size):
+        size = int(size)
+        if not self.shared:
+            self.shared = [ctypes.c_char.from_buffer(mmap.mmap(-1, size)) for _ in range(2)]
+            for memory in self.shared:
+                ctypes.memset(ctypes.byref(memory), 1, size)
+        begin = time.monotonic_ns()
+        ctypes.memmove(*map(ctypes.byref, self.shared), size)
+        return time.monotonic_ns() - begin
+
     def wakeup(self, milliseconds):
         def wake():
             try:
@@ -99,7 +113,7 @@ class Control:
 
     def answer(self, line):
         command, *words = line.split() or [""]
-        if command not in ("set", "get", "unplug", "plug", "wakeup"):
+        if command not in ("set", "get", "unplug", "plug", "memcpy", "wakeup"):
             return f"error no command is called '{command}'"
         try:
             value = getattr(self, command)(*words)

@@ -69,6 +69,8 @@ step() {
 	wait "$pulse" 2>/dev/null || true
 	[ "$status" -eq 0 ] || step_failed "$log" "$why"
 	say "  done in $((SECONDS - start)) s"
+	# make bench reads it
+	echo "vpfn: done in $((SECONDS - start)) s" >>"$log"
 }
 
 step_failed() {
