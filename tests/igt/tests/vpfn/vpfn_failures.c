@@ -398,7 +398,7 @@ static const struct call {
 	{ .name = "import-peer", .run = do_import_peer, .allocations = 4 },
 	{ .name = "nop", .run = do_nop, .allocations = 7, .copies = 3 },
 	{ .name = "fill", .run = do_fill, .allocations = 8, .copies = 3 },
-	{ .name = "copy", .run = do_copy, .allocations = 20, .copies = 3 },
+	{ .name = "copy", .run = do_copy, .allocations = 16, .copies = 3 },
 	{ .name = "evict", .run = do_evict, .allocations = 8, .makes_ghosts = true },
 	{ .name = "reset", .run = do_reset },
 	{ .name = "swap-out", .prepare = prepare_swap_out, .run = do_swap_out,
