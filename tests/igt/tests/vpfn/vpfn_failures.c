@@ -49,7 +49,7 @@ struct scene {
 	struct vpfn_bo vram, system;	/* all zero, and the latter without pages */
 	struct pfnmap_foreign foreign;
 	int dmabuf;			/* of @vram */
-	struct vpfn_bo kept[2];		/* in system memory and VRAM, if swap or sleep is the call */
+	struct vpfn_bo kept[2];		/* SYSTEM, VRAM; of swap and sleep */
 	uint32_t in, out;		/* syncobjs; @in has signalled */
 	char *map;			/* of what the call maps or touches */
 	char card[VPFN_PCI_NAME];	/* that may sleep when idle, or empty */
