@@ -9,6 +9,7 @@
 # The flavour kcsan looks for data races of the driver alone.
 # The flavour coverage is the debug one with a driver that counts which of its lines run;
 # gcov/ in the result says what the counts mean.
+# The flavour kmemleak is the debug one with a kernel that looks for leaked memory.
 # fast-patched, debug-patched: that flavour with patches/linux/ applied
 # LINUX_SRC: a tree of one's own to take instead; it is copied.
 
@@ -165,6 +166,7 @@ if [ "$flavour" != "$configuration" ] && [ "$flavour" != coverage ]; then
 	patches=("$top"/patches/linux/[0-9]*.patch)
 fi
 fragments=(vm/linux/base.config "vm/linux/$configuration.config")
+[ "$configuration" != kmemleak ] || fragments=("${fragments[0]}" vm/linux/{debug,kmemleak}.config)
 [ -e "$top/${fragments[1]}" ] || die "no kernel flavour is called '$flavour'"
 if [ -n "${LINUX_SRC:-}" ]; then
 	source=$LINUX_SRC

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Each allocation and each copy of user memory that a client's call makes in the driver fails once:
- * is the answer right, is nothing left behind, and does the same call work afterwards?
+ * Each allocation and each copy of user memory that a client's call, swapping, suspend and resume
+ * make in the driver fails once: is the answer right, is nothing left behind, and does the same
+ * work afterwards?
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +24,7 @@
 #include "vpfn/vpfn_job.h"
 #include "vpfn/vpfn_mem.h"
 #include "vpfn/vpfn_pressure.h"
+#include "vpfn/vpfn_sleep.h"
 #include "vpfn/vpfn_view.h"
 
 IGT_TEST_DESCRIPTION("Each allocation and each copy of a client's call to vpfn fails once.");
@@ -34,7 +36,11 @@ IGT_TEST_DESCRIPTION("Each allocation and each copy of a client's call to vpfn f
 /* More than any call takes: a call that allocates without end fails. */
 #define MAX_NTH	2000
 
+/* Of an autosuspend that never comes by itself */
+#define NO_AUTOSUSPEND	"100000"
+
 static int big = -1, small = -1, nth = -1;
+static uint64_t pages_limit;
 
 /* What the calls are about; each call gets a fresh one. */
 struct scene {
@@ -42,8 +48,10 @@ struct scene {
 	struct vpfn_bo vram, system;	/* all zero, and the latter without pages */
 	struct pfnmap_foreign foreign;
 	int dmabuf;			/* of @vram */
+	struct vpfn_bo kept[2];		/* SYSTEM, VRAM; of swap and sleep */
 	uint32_t in, out;		/* syncobjs; @in has signalled */
-	char *map;			/* of what the call maps */
+	char *map;			/* of what the call maps or touches */
+	char card[VPFN_PCI_NAME];	/* that may sleep when idle, or empty */
 };
 
 static void scene_open(struct scene *scene)
@@ -61,8 +69,13 @@ static void scene_open(struct scene *scene)
 	igt_assert_eq(vpfn_bo_wait(scene->file, &scene->vram, 0, VPFN_LONG_NS), 0);
 }
 
+/* Each buffer has a content of its own. */
+static const uint32_t kept_words[] = { 0x5eed0001, 0x5eed0002 };
+
 static void scene_close(struct scene *scene)
 {
+	if (*scene->card)
+		igt_assert_eq(vpfn_card_set(scene->card, "power/control", "on"), 0);
 	if (scene->map)
 		munmap(scene->map, SIZE);
 	pfnmap_foreign_remove(&scene->foreign);
@@ -205,13 +218,168 @@ static int do_reset(struct scene *scene)
 	return vpfn_card_name(scene->file, name) ?: vpfn_card_set(name, "reset", "1");
 }
 
+/* ---- Swapping ---- */
+
+static void keep(struct scene *scene)
+{
+	static const uint32_t placements[] = { SYSTEM, VRAM };
+
+	for (int i = 0; i < 2; i++) {
+		struct vpfn_bo *bo = &scene->kept[i];
+
+		igt_assert_eq(vpfn_bo_create_in(scene->file, SIZE, placements[i], 0, bo), 0);
+		igt_assert_eq(vpfn_fill(scene->file, bo, 0, SIZE, kept_words[i]), 0);
+	}
+}
+
+static void prepare_swap_out(struct scene *scene)
+{
+	keep(scene);
+	igt_assert_eq(vpfn_evict(scene->file), 0);
+}
+
+static void prepare_swap_in(struct scene *scene)
+{
+	uint64_t swapped;
+
+	prepare_swap_out(scene);
+	igt_assert_eq(vpfn_swap_out(&swapped), 0);
+	igt_assert_lte(2 * SIZE, swapped);
+}
+
+static void map_kept(struct scene *scene, int i)
+{
+	prepare_swap_in(scene);
+	igt_assert_eq(vpfn_bo_map(scene->file, &scene->kept[i], (void **)&scene->map), 0);
+}
+
+static void prepare_touch_system(struct scene *scene)
+{
+	map_kept(scene, 0);
+}
+
+static void prepare_touch_vram(struct scene *scene)
+{
+	map_kept(scene, 1);
+}
+
+/* A job needs pages beyond TTM's limit: TTM swaps all idle buffers out first. */
+static int do_swap_out(struct scene *scene)
+{
+	int err = vpfn_pages_limit_set(1), restored;
+
+	if (err)
+		return err;
+	err = submit(scene, vpfn_cmd_fill(&scene->system, 0, SIZE, 0));
+	restored = vpfn_pages_limit_set(pages_limit);
+	return err ?: restored;
+}
+
+/* The fault is repeated after a failure. */
+static int do_touch(struct scene *scene)
+{
+	for (uint64_t i = 0; i < SIZE; i += PFNMAP_PAGE)
+		pfnmap_load(scene->map + i);
+	return 0;
+}
+
+/* By the kernel, as a debugger does */
+static int do_access(struct scene *scene)
+{
+	int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC), err = 0;
+	char bytes[64];
+
+	igt_assert_lte(0, mem);
+	if (pread(mem, bytes, sizeof(bytes), (uintptr_t)scene->map) != sizeof(bytes))
+		err = -errno;
+	close(mem);
+	return err;
+}
+
+/* Writes to one page of each buffer what the page holds. */
+static int do_use(struct scene *scene)
+{
+	struct drm_vpfn_cmd cmds[2];
+
+	for (int i = 0; i < 2; i++)
+		cmds[i] = vpfn_cmd_fill(&scene->kept[i], 0, PFNMAP_PAGE, kept_words[i]);
+	return vpfn_submit(scene->file, cmds, 2, scene->in, scene->out) ?:
+	       vpfn_sync_status(scene->file, scene->out, VPFN_LONG_NS);
+}
+
+/* ---- Suspend and resume ---- */
+
+static int do_sleep(struct scene *scene)
+{
+	int err = vpfn_sleep_devices();
+
+	(void)scene;
+	igt_require_f(err != -ENOENT, "the kernel lacks CONFIG_PM_DEBUG\n");
+	return err;
+}
+
+static bool is_suspended(const void *card)
+{
+	char status[32];
+
+	return !vpfn_card_get(card, "power/runtime_status", status, sizeof(status)) &&
+	       !strcmp(status, "suspended");
+}
+
+static bool is_unused(const void *card)
+{
+	char usage[32];
+
+	return !vpfn_card_get(card, "power/runtime_usage", usage, sizeof(usage)) &&
+	       !strcmp(usage, "0");
+}
+
+static void set_delay(const char *card, const char *ms)
+{
+	igt_assert_eq(vpfn_card_set(card, "power/autosuspend_delay_ms", ms), 0);
+}
+
+/* While a job holds the device awake, this task would not be the one that suspends it. */
+static void prepare_runtime_suspend(struct scene *scene)
+{
+	keep(scene);
+	igt_assert_eq(vpfn_card_name(scene->file, scene->card), 0);
+	set_delay(scene->card, NO_AUTOSUSPEND);
+	igt_assert_eq(vpfn_card_set(scene->card, "power/control", "auto"), 0);
+	igt_assert_eq(pfnmap_wait_until(is_unused, scene->card), 0);
+}
+
+/*
+ * The first write makes this task try once, with the failure, and move the buffers. With a delay
+ * the PM core tries again, in a worker, until the device is idle.
+ */
+static int do_runtime_suspend(struct scene *scene)
+{
+	int err;
+
+	set_delay(scene->card, "0");
+	set_delay(scene->card, "50");
+	err = pfnmap_wait_until(is_suspended, scene->card);
+	set_delay(scene->card, NO_AUTOSUSPEND);
+	return err;
+}
+
+static void prepare_runtime_resume(struct scene *scene)
+{
+	prepare_runtime_suspend(scene);
+	igt_assert_eq(do_runtime_suspend(scene), 0);
+}
+
 /* ---- One failure after the other ---- */
 
 static const struct call {
 	const char *name;
+	void (*prepare)(struct scene *scene);
 	int (*run)(struct scene *scene);
+	unsigned int failures;		/* allocations that it makes, at least */
 	unsigned int allocations;	/* that it needs, at least */
 	unsigned int copies;		/* likewise */
+	int refusal;			/* the answer without memory, if not -ENOMEM */
 	/* TTM counts also those for which it has no memory, see patches/linux/ */
 	bool makes_ghosts;
 } calls[] = {
@@ -229,9 +397,25 @@ static const struct call {
 	{ .name = "import-peer", .run = do_import_peer, .allocations = 4 },
 	{ .name = "nop", .run = do_nop, .allocations = 7, .copies = 3 },
 	{ .name = "fill", .run = do_fill, .allocations = 8, .copies = 3 },
-	{ .name = "copy", .run = do_copy, .allocations = 20, .copies = 3 },
+	{ .name = "copy", .run = do_copy, .allocations = 16, .copies = 3 },
 	{ .name = "evict", .run = do_evict, .allocations = 8, .makes_ghosts = true },
 	{ .name = "reset", .run = do_reset },
+	{ .name = "swap-out", .prepare = prepare_swap_out, .run = do_swap_out,
+	  .failures = 40, .allocations = 8, .copies = 3, .makes_ghosts = true },
+	{ .name = "swap-in-touch-system", .prepare = prepare_touch_system, .run = do_touch,
+	  .failures = 5 },
+	{ .name = "swap-in-touch-vram", .prepare = prepare_touch_vram, .run = do_touch,
+	  .failures = 5, .makes_ghosts = true },
+	{ .name = "swap-in-access", .prepare = prepare_touch_system, .run = do_access,
+	  .allocations = 2, .refusal = -EIO },
+	{ .name = "swap-in-job", .prepare = prepare_swap_in, .run = do_use,
+	  .allocations = 10, .copies = 3, .makes_ghosts = true },
+	{ .name = "sleep", .prepare = keep, .run = do_sleep, .allocations = 12,
+	  .makes_ghosts = true },
+	{ .name = "runtime-suspend", .prepare = prepare_runtime_suspend,
+	  .run = do_runtime_suspend, .failures = 6, .makes_ghosts = true },
+	{ .name = "runtime-resume", .prepare = prepare_runtime_resume, .run = do_use,
+	  .allocations = 8, .copies = 3, .makes_ghosts = true },
 };
 
 /* What nothing may hold on to: buffers, and bytes of the big device */
@@ -272,6 +456,19 @@ static void check_zero(struct scene *scene, const struct vpfn_bo *bo, unsigned i
 		     "failure %u: a buffer does not hold what it did\n", n);
 }
 
+static void check_kept(struct scene *scene, unsigned int n)
+{
+	uint32_t words[SIZE / sizeof(uint32_t)], crc;
+
+	for (int i = 0; i < 2 && scene->kept[i].handle; i++) {
+		for (unsigned int j = 0; j < ARRAY_SIZE(words); j++)
+			words[j] = kept_words[i];
+		igt_assert_eq(vpfn_crc(scene->file, &scene->kept[i], 0, SIZE, &crc), 0);
+		igt_assert_f(crc == vpfn_crc32c(words, SIZE),
+			     "failure %u: kept buffer %d does not hold what it did\n", n, i);
+	}
+}
+
 /* The n-th of what counts; whether it came to that. */
 static bool fail_once(const struct call *call, unsigned int n, int expected, unsigned int *refused)
 {
@@ -280,6 +477,8 @@ static bool fail_once(const struct call *call, unsigned int n, int expected, uns
 	int err;
 
 	scene_open(&scene);
+	if (call->prepare)
+		call->prepare(&scene);
 	igt_assert(vpfn_failure_arm(nth, n));
 	err = call->run(&scene);
 	failed = vpfn_failure_disarm(nth);
@@ -290,11 +489,13 @@ static bool fail_once(const struct call *call, unsigned int n, int expected, uns
 	check_zero(&scene, &scene.system, n);
 	if (failed && err)
 		igt_assert_f(!call->run(&scene), "after failure %u it does not work\n", n);
+	check_kept(&scene, n);
 	scene_close(&scene);
 	return failed;
 }
 
-static void fail_each(const struct call *call, const char *what, int expected, unsigned int least)
+static void fail_each(const struct call *call, const char *what, int expected,
+		      unsigned int failures, unsigned int least)
 {
 	unsigned int n = 0, refused = 0;
 	const struct rest before = take_rest();
@@ -306,19 +507,29 @@ static void fail_each(const struct call *call, const char *what, int expected, u
 		igt_assert_lte(n, MAX_NTH);
 	}
 	after = take_rest();
-	igt_assert(call->makes_ghosts ? after.buffers <= before.buffers + refused :
+	igt_assert(call->makes_ghosts ? after.buffers <= before.buffers + n :
 					after.buffers == before.buffers);
 	igt_assert_eq_u64(after.vram, before.vram);
 	igt_assert_eq_u64(after.system, before.system);
 
 	snprintf(cell, sizeof(cell), "%u, refused %u", n, refused);
 	pfnmap_matrix_cell("vpfn_failures", call->name, what, cell);
+	igt_assert_lte(failures, n);
 	igt_assert_lte(least, refused);
+}
+
+static void restore_at_exit(int sig)
+{
+	(void)sig;
+	vpfn_pages_limit_set(pages_limit);
+	pfnmap_text_write("/sys/power/pm_test", "none");
 }
 
 int igt_main()
 {
 	igt_fixture() {
+		igt_assert_eq(vpfn_pages_limit_get(&pages_limit), 0);
+		igt_install_exit_handler(restore_at_exit);
 		big = vpfn_require_device();
 		small = vpfn_require_small_device();
 		vpfn_failures_require();
@@ -333,7 +544,8 @@ int igt_main()
 		vpfn_failures_count(VPFN_FAIL_PAGES, "allocate_slab");
 		for (unsigned int i = 0; i < ARRAY_SIZE(calls); i++) {
 			igt_dynamic(calls[i].name)
-				fail_each(&calls[i], "allocations", -ENOMEM, calls[i].allocations);
+				fail_each(&calls[i], "allocations", calls[i].refusal ?: -ENOMEM,
+					  calls[i].failures, calls[i].allocations);
 		}
 		vpfn_failures_ignore(VPFN_FAIL_SLAB);
 		vpfn_failures_ignore(VPFN_FAIL_PAGES);
@@ -344,7 +556,8 @@ int igt_main()
 		vpfn_failures_count(VPFN_FAIL_COPIES, NULL);
 		for (unsigned int i = 0; i < ARRAY_SIZE(calls); i++) {
 			igt_dynamic(calls[i].name)
-				fail_each(&calls[i], "copies", -EFAULT, calls[i].copies);
+				fail_each(&calls[i], "copies", -EFAULT, calls[i].copies,
+					  calls[i].copies);
 		}
 		vpfn_failures_ignore(VPFN_FAIL_COPIES);
 	}
