@@ -2,7 +2,7 @@
 # Every command of the project. What they write lands in out/, or where OUT= says;
 # what they build is kept in ${XDG_CACHE_HOME:-~/.cache}/vpfn.
 
-.PHONY: help run bench bench-diff check check-quick coverage qtest fuzz-device fuzz-driver kcsan mutants automutants mm-bugs ttm-helper igt lint selftest shell kernel-tree qemu-tree igt-tree clean
+.PHONY: help run bench bench-diff check check-quick coverage qtest fuzz-device fuzz-driver kcsan kmemleak mutants automutants mm-bugs ttm-helper igt lint selftest shell kernel-tree qemu-tree igt-tree clean
 .SILENT:
 
 ## help: this list
@@ -48,6 +48,10 @@ fuzz-driver:
 ## kcsan: look for data races of the driver, by KCSAN; results in out/kcsan/
 kcsan:
 	vm/kcsan.sh
+
+## kmemleak: look for memory that the driver leaks, by kmemleak after each test binary; results in out/kmemleak/
+kmemleak:
+	vm/kmemleak.sh
 
 ## mm-bugs: reproduce the kernel's own bugs, without and with patches/linux/; results in out/mm-bugs/
 mm-bugs:

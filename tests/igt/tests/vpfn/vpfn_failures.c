@@ -339,13 +339,16 @@ static void set_delay(const char *card, const char *ms)
 	igt_assert_eq(vpfn_card_set(card, "power/autosuspend_delay_ms", ms), 0);
 }
 
-/* While a job holds the device awake, this task would not be the one that suspends it. */
+/*
+ * This task has to be the one that suspends the device: no job holds it awake, and no request waits
+ * for a worker. The write to "control" leaves a request; the jobs of keep() make it a timer.
+ */
 static void prepare_runtime_suspend(struct scene *scene)
 {
-	keep(scene);
 	igt_assert_eq(vpfn_card_name(scene->file, scene->card), 0);
 	set_delay(scene->card, NO_AUTOSUSPEND);
 	igt_assert_eq(vpfn_card_set(scene->card, "power/control", "auto"), 0);
+	keep(scene);
 	igt_assert_eq(pfnmap_wait_until(is_unused, scene->card), 0);
 }
 
