@@ -34,6 +34,7 @@
 #include <xf86drm.h>
 
 #include "marks.h"
+#include "pfnmap/pfnmap_disk.h"
 #include "pfnmap/pfnmap_pattern.h"
 #include "vpfn/vpfn_bo.h"
 #include "vpfn/vpfn_card.h"
@@ -300,7 +301,7 @@ static int open_vgem_card(void)
 	int found = -ENODEV;
 	glob_t cards;
 
-	if (system("modprobe -q vgem") || glob("/dev/dri/card*", 0, NULL, &cards))
+	if (pfnmap_shell("modprobe -q vgem") || glob("/dev/dri/card*", 0, NULL, &cards))
 		return -ENODEV;
 	for (size_t i = 0; i < cards.gl_pathc && found < 0; i++) {
 		int fd = open(cards.gl_pathv[i], O_RDWR | O_CLOEXEC);
@@ -753,11 +754,11 @@ static void measure_moves(const struct side *side, uint64_t (*clock)(void), cons
 	tell("touch-moving", side, MOVED_SIZE, unit, &fault);
 }
 
+/* It copies MOVED_SIZE bytes. */
 static uint64_t memcpy_on_host(void)
 {
 	char answer[32];
-	int err = vpfn_host_command(answer, sizeof(answer), "memcpy %llu",
-				    (unsigned long long)MOVED_SIZE);
+	int err = vpfn_host_command(answer, sizeof(answer), "memcpy");
 
 	if (err)
 		fail("memcpy on the host", err);

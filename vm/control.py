@@ -7,7 +7,7 @@ vpfn.control, one a line, and answers each with "ok", "ok VALUE" or "error TEXT"
   get ID PROPERTY         its value, as JSON
   unplug ID               asks the guest to let go of the card: it has left when a "plug" succeeds
   plug ID                 the same card again, into the same slot, as soon as the old one has left
-  memcpy BYTES            how many ns the host's memcpy() takes, in shared memory as VRAM is
+  memcpy                  how many ns the host's memcpy() takes for 256 MiB of shared memory, as VRAM is
   wakeup MILLISECONDS     after that time, wakes the guest up, or as soon as it sleeps
 
 usage: control.py QMP-SOCKET PIPE CARD...: QEMU reads PIPE.in and writes PIPE.out; a CARD is
@@ -23,6 +23,7 @@ import time
 
 # Far more than any guest takes, so that an answer always comes
 LIMIT = 60
+MEMCPY_SIZE = 256 << 20
 
 
 class Refused(Exception):
@@ -90,14 +91,14 @@ class Control:
         patiently(lambda: self.qmp.execute("device_add", self.cards[card]),
                   reasons=("Duplicate", "in use", "used by", "busy"))
 
-    def memcpy(self, size):
-        size = int(size)
+    # The size is not the guest's to say: it would write beyond the memory, or take all there is.
+    def memcpy(self):
         if not self.shared:
-            self.shared = [ctypes.c_char.from_buffer(mmap.mmap(-1, size)) for _ in range(2)]
+            self.shared = [ctypes.c_char.from_buffer(mmap.mmap(-1, MEMCPY_SIZE)) for _ in range(2)]
             for memory in self.shared:
-                ctypes.memset(ctypes.byref(memory), 1, size)
+                ctypes.memset(ctypes.byref(memory), 1, MEMCPY_SIZE)
         begin = time.monotonic_ns()
-        ctypes.memmove(*map(ctypes.byref, self.shared), size)
+        ctypes.memmove(*map(ctypes.byref, self.shared), MEMCPY_SIZE)
         return time.monotonic_ns() - begin
 
     def wakeup(self, milliseconds):
